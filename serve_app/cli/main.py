@@ -1,0 +1,49 @@
+"""Mounts the sub-commands and turns Headrace's errors into one sentence."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from serve_app import __version__
+from serve_app.cli import adapters, ask, ledger, models, router, serve
+from serve_app.core import HeadraceError
+
+app = typer.Typer(
+    name="headrace",
+    help="Many fine-tuned models served for the price of a small one.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(models.app, name="models")
+app.add_typer(router.app, name="router")
+app.add_typer(adapters.app, name="adapters")
+app.add_typer(ledger.app, name="ledger")
+app.command("serve")(serve.serve)
+app.command("ask")(ask.ask)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Headrace: router, LoRA specialists, cascade and ledger on Ray Serve."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except HeadraceError as error:
+        typer.echo(f"headrace: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)  # the reader of our output left, as in `headrace … | head`

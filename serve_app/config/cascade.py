@@ -1,0 +1,33 @@
+"""When a small answer is good enough. All of it can be changed at run time through `user_config`."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from serve_app.config.section import Section
+
+SignalName = Literal["mean_probability", "min_probability", "quantile10_probability"]
+
+
+class CascadeSettings(Section):
+    """One rule for streamed and whole answers: accept when the signal reaches the threshold, else escalate."""
+
+    enabled: bool = Field(True, description="Off: every query is answered by the small model alone.")
+    signal: SignalName = Field(
+        "mean_probability",
+        description="Confidence signal over the token probabilities: geometric mean, minimum, or 10 % quantile.",
+    )
+    threshold: float = Field(0.55, ge=0, le=1, description="Escalate below this; 0 accepts all, 1 escalates nearly all.")
+    route_thresholds: dict[str, float] = Field(
+        default_factory=dict, description="Threshold of single routes, by router label; others use `threshold`."
+    )
+    decide: Literal["prefix", "full"] = Field(
+        "prefix", description="Decide on the first tokens, or hold the whole small answer back until it is finished."
+    )
+    prefix_tokens: int = Field(
+        24, ge=1, le=512, description="Tokens held back and judged with `decide: prefix`; a shorter answer is judged whole."
+    )
+
+    def threshold_for(self, route: str | None) -> float:
+        """The threshold of a route; `None` is a query that no router saw."""
+        return self.threshold if route is None else self.route_thresholds.get(route, self.threshold)

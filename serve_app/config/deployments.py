@@ -1,0 +1,46 @@
+"""How much of a machine each Serve deployment takes, and between which bounds it scales."""
+
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from serve_app.config.section import Section
+
+
+class DeploymentSettings(Section):
+    """Resources and autoscaling bounds of one deployment."""
+
+    num_cpus: float = Field(1.0, ge=0, description="CPU cores of a replica; its torch threads are max(1, floor of this).")
+    num_gpus: float = Field(0.0, ge=0, description="Fraction of a GPU (or GPUs) of a replica.")
+    min_replicas: int = Field(1, ge=0, description="Fewest replicas.")
+    max_replicas: int = Field(1, ge=1, description="Most replicas.")
+    target_ongoing_requests: float = Field(8.0, gt=0, description="Requests in flight per replica that scaling aims at.")
+    max_ongoing_requests: int = Field(512, ge=1, description="Requests a replica takes before Serve refuses more.")
+    graceful_shutdown_s: float = Field(10.0, ge=0, description="Time for running queries to end when a replica stops.")
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError(f"min_replicas {self.min_replicas} is above max_replicas {self.max_replicas}")
+        return self
+
+    @property
+    def threads(self) -> int:
+        """Compute threads of a replica."""
+        return max(1, int(self.num_cpus))
+
+
+class DeploymentsSettings(Section):
+    """One entry per deployment of the graph."""
+
+    gateway: DeploymentSettings = Field(DeploymentSettings(num_cpus=0.2), description="HTTP ingress and patterns.")
+    router: DeploymentSettings = Field(DeploymentSettings(num_cpus=0.2), description="Domain classifier.")
+    specialists: DeploymentSettings = Field(DeploymentSettings(num_cpus=1), description="Small base with its adapters.")
+    fallback: DeploymentSettings = Field(DeploymentSettings(num_cpus=0.5), description="The large model.")
+    ledger: DeploymentSettings = Field(DeploymentSettings(num_cpus=0.1), description="The one writer of the accounts.")
+
+    @model_validator(mode="after")
+    def _one_writer(self) -> Self:
+        if self.ledger.max_replicas != 1 or self.ledger.min_replicas != 1:
+            raise ValueError("ledger must have exactly one replica: it is the only writer of the database")
+        return self

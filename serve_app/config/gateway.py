@@ -1,0 +1,27 @@
+"""The HTTP ingress."""
+
+from pydantic import Field, SecretStr, field_validator
+
+from serve_app.config.section import Section
+
+
+class GatewaySettings(Section):
+    """Limits and keys of the HTTP side."""
+
+    host: str = Field("127.0.0.1", description="Address that the HTTP proxy binds.")
+    port: int = Field(8000, ge=1, le=65535, description="Port that the HTTP proxy binds.")
+    api_keys: dict[str, SecretStr] = Field(
+        default_factory=dict,
+        description="Key name -> key. With none set, requests need no key. Requests are accounted under the key's name.",
+    )
+    max_body_bytes: int = Field(4_000_000, ge=1024, description="A larger request body is refused with 413.")
+    max_in_flight: int = Field(256, ge=1, description="Queries answered at once per replica; one more gets 429.")
+    max_choices: int = Field(8, ge=1, le=128, description="Largest `n` a request may ask for.")
+
+    @field_validator("api_keys")
+    @classmethod
+    def _no_empty_key(cls, keys: dict[str, SecretStr]) -> dict[str, SecretStr]:
+        for name, key in keys.items():
+            if len(key.get_secret_value()) < 8:
+                raise ValueError(f"the key of {name!r} has fewer than 8 characters")
+        return keys

@@ -1,0 +1,71 @@
+"""From a YAML file to `Settings`; a mistake is one sentence that names the key and the value."""
+
+import os
+from importlib import resources
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from serve_app.config.settings import Settings
+from serve_app.core import ConfigError
+
+CONFIG_ENV = "HEADRACE_CONFIG"
+"""Environment variable that names the settings file: a path, or the name of a packaged profile."""
+
+
+def profiles() -> dict[str, Path]:
+    """The packaged settings files by name."""
+    folder = Path(str(resources.files("serve_app.config"))) / "profiles"
+    return {file.stem: file for file in sorted(folder.glob("*.yaml"))}
+
+
+def config_path(name_or_path: str | None = None) -> Path:
+    """The settings file meant by a name or path; default: `HEADRACE_CONFIG`, else the `demo` profile.
+
+    Raises ConfigError when there is no such file.
+    """
+    wanted = name_or_path or os.environ.get(CONFIG_ENV) or "demo"
+    packaged = profiles()
+    if wanted in packaged:
+        return packaged[wanted]
+    path = Path(wanted).expanduser()
+    if not path.is_file():
+        raise ConfigError(f"There is no settings file {wanted!r}; give a path or one of {', '.join(packaged)}.")
+    return path
+
+
+def load(name_or_path: str | None = None) -> Settings:
+    """Read and check the settings file. Raises ConfigError naming the key at fault."""
+    path = config_path(name_or_path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"{path}: not valid YAML ({problem}).") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: the file must hold a mapping of sections; see docs/configuration.md.")
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {describe(error)}") from error
+
+
+def describe(error: ValidationError) -> str:
+    """All mistakes of a validation, each with its key, its value and what is allowed.
+
+    A value that may be a secret is not repeated.
+    """
+    parts = []
+    for problem in error.errors(include_url=False):
+        key = ".".join(str(step) for step in problem["loc"]) or "settings"
+        message = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            parts.append(f"unknown key `{key}`: remove it or correct its spelling")
+        elif problem["type"] == "missing":
+            parts.append(f"key `{key}` is missing")
+        elif "key" in key or isinstance(problem["input"], dict):
+            parts.append(f"`{key}`: {message}")
+        else:
+            parts.append(f"`{key}`: {message}, got {problem['input']!r}")
+    return "; ".join(parts) + "."

@@ -1,0 +1,109 @@
+"""Between accounts and rows. A row carries every field of `core.Answer` or `core.Attempt`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row
+
+from serve_app.core import Answer, Attempt, Usage
+
+_NS = 1_000_000_000
+
+
+def query_row(answer: Answer) -> dict[str, Any]:
+    """The row of `queries`; the cost and the sums come from the attempts, which are stored in the same transaction."""
+    attempts = answer.attempts
+    return {
+        "query_id": answer.query_id,
+        "created_at_s": answer.created_at_s,
+        "requested_model": answer.requested_model,
+        "outcome": answer.outcome,
+        "key_id": answer.key_id,
+        "route": answer.route,
+        "route_probability": answer.route_probability,
+        "adapter": answer.adapter,
+        "adapter_version": answer.adapter_version,
+        "model": answer.model,
+        "escalated": answer.escalated,
+        "reason": answer.reason,
+        "confidence": answer.confidence,
+        "first_token_ms": answer.first_token_ms,
+        "ms": answer.ms,
+        "price_version": answer.price_version,
+        "cost_nusd": sum(attempt.cost_nusd for attempt in attempts),
+        "always_large_nusd": answer.always_large_nusd,
+        "always_large_basis": answer.always_large_basis,
+        "num_attempts": len(attempts),
+        "prompt_tokens": sum(attempt.usage.prompt_tokens for attempt in attempts),
+        "completion_tokens": sum(attempt.usage.completion_tokens for attempt in attempts),
+        "busy_ns": sum(_busy_ns(attempt) for attempt in attempts),
+    }
+
+
+def attempt_rows(answer: Answer) -> list[dict[str, Any]]:
+    """The rows of `attempts`, in order."""
+    return [
+        {
+            "query_id": answer.query_id,
+            "attempt_index": index,
+            "choice_index": attempt.choice_index,
+            "node": attempt.node,
+            "model": attempt.model,
+            "adapter": attempt.adapter,
+            "adapter_version": attempt.adapter_version,
+            "outcome": attempt.outcome,
+            "prompt_tokens": attempt.usage.prompt_tokens,
+            "cached_tokens": attempt.usage.cached_tokens,
+            "completion_tokens": attempt.usage.completion_tokens,
+            "busy_ns": _busy_ns(attempt),
+            "ms": attempt.ms,
+            "confidence": attempt.confidence,
+            "cost_nusd": attempt.cost_nusd,
+        }
+        for index, attempt in enumerate(answer.attempts)
+    ]
+
+
+def answer_of(query: Row[Any], attempts: Sequence[Row[Any]]) -> Answer:
+    """The account that the rows hold; equal to the recorded one, busy time rounded to nanoseconds."""
+    return Answer(
+        query_id=query.query_id,
+        created_at_s=query.created_at_s,
+        requested_model=query.requested_model,
+        outcome=query.outcome,
+        attempts=tuple(_attempt_of(row) for row in attempts),
+        key_id=query.key_id,
+        route=query.route,
+        route_probability=query.route_probability,
+        adapter=query.adapter,
+        adapter_version=query.adapter_version,
+        model=query.model,
+        escalated=query.escalated,
+        reason=query.reason,
+        confidence=query.confidence,
+        first_token_ms=query.first_token_ms,
+        ms=query.ms,
+        price_version=query.price_version,
+        cost_nusd=query.cost_nusd,
+        always_large_nusd=query.always_large_nusd,
+        always_large_basis=query.always_large_basis,
+    )
+
+
+def _attempt_of(row: Row[Any]) -> Attempt:
+    return Attempt(
+        node=row.node,
+        model=row.model,
+        adapter=row.adapter,
+        outcome=row.outcome,
+        usage=Usage(row.prompt_tokens, row.cached_tokens, row.completion_tokens, row.busy_ns / _NS),
+        ms=row.ms,
+        adapter_version=row.adapter_version,
+        choice_index=row.choice_index,
+        confidence=row.confidence,
+        cost_nusd=row.cost_nusd,
+    )
+
+
+def _busy_ns(attempt: Attempt) -> int:
+    return round(attempt.usage.busy_s * _NS)

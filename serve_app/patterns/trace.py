@@ -1,0 +1,124 @@
+"""What happens to one query, written down while it happens, so that it is billed however it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import replace
+
+from serve_app.core import Answer, Attempt, Call, Delta, Engine, Outcome, Query, RouteScore, Usage
+
+
+class OpenAttempt:
+    """One engine call in progress. Iterate `stream()`; then say what became of it with `settle`."""
+
+    def __init__(self, node: str, model: str, call: Call, choice_index: int) -> None:
+        self.node, self.model, self.call, self.choice_index = node, model, call, choice_index
+        self.usage = Usage()
+        self.adapter_version: str | None = None
+        self.confidence: float | None = None
+        self.outcome: Outcome | None = None
+        self._started_s = time.perf_counter()
+        self._ms: float | None = None
+
+    async def stream(self, engine: Engine) -> AsyncGenerator[Delta]:
+        """The engine's deltas, with the bill kept current; closing this closes the engine's iterator.
+
+        An engine error settles the attempt as failed and is raised on.
+        """
+        try:
+            deltas: AsyncIterator[Delta] = engine.generate(self.call)
+            async with aclosing(deltas) as source:  # type: ignore[type-var]
+                async for delta in source:
+                    self.usage = delta.usage
+                    self.adapter_version = delta.adapter_version
+                    yield delta
+        except Exception:
+            self.settle("failed")
+            raise
+        finally:
+            self._ms = (time.perf_counter() - self._started_s) * 1000
+
+    def bill_only(self, completion_tokens: int) -> None:
+        """Charge no more than this many completion tokens."""
+        self.usage = replace(self.usage, completion_tokens=completion_tokens)
+
+    def settle(self, outcome: Outcome) -> None:
+        """Fix the outcome; the first call counts."""
+        if self.outcome is None:
+            self.outcome = outcome
+
+    def record(self) -> Attempt:
+        """The attempt as it stands; one that nobody settled was cancelled."""
+        elapsed_ms = (time.perf_counter() - self._started_s) * 1000
+        return Attempt(
+            node=self.node,
+            model=self.model,
+            adapter=self.call.adapter,
+            outcome=self.outcome or "cancelled",
+            usage=self.usage,
+            ms=elapsed_ms if self._ms is None else self._ms,
+            adapter_version=self.adapter_version,
+            choice_index=self.choice_index,
+            confidence=self.confidence,
+        )
+
+
+class Trace:
+    """Collects the route and the attempts of one query; `answer()` may be called at any moment."""
+
+    def __init__(self, query: Query) -> None:
+        self.query = query
+        self.route: RouteScore | None = None
+        self.reason = ""
+        self.failed = False
+        """Set by whoever reports an error to the client."""
+        self.first_token_ms: float | None = None
+        self._attempts: list[OpenAttempt] = []
+        self._started_s = time.perf_counter()
+
+    def begin(self, node: str, model: str, call: Call, choice_index: int) -> OpenAttempt:
+        """Open an attempt; from now on it is billed."""
+        attempt = OpenAttempt(node, model, call, choice_index)
+        self._attempts.append(attempt)
+        return attempt
+
+    def first_token(self) -> None:
+        """The client is being sent its first text; later calls count for nothing."""
+        if self.first_token_ms is None:
+            self.first_token_ms = (time.perf_counter() - self._started_s) * 1000
+
+    def answer(self) -> Answer:
+        """The unpriced account. A query with an unfinished choice failed if anything failed, else was cancelled."""
+        attempts = tuple(attempt.record() for attempt in self._attempts)
+        accepted = [attempt for attempt in attempts if attempt.outcome == "accepted"]
+        last = accepted[0] if accepted else None
+        judged = next((a.confidence for a in attempts if a.confidence is not None), None)
+        return Answer(
+            query_id=self.query.query_id,
+            created_at_s=self.query.created_at_s,
+            requested_model=self.query.model,
+            outcome="failed" if self.failed else _outcome(attempts),
+            attempts=attempts,
+            key_id=self.query.key_id,
+            route=self.route.label if self.route else None,
+            route_probability=self.route.probability if self.route else None,
+            adapter=last.adapter if last else None,
+            adapter_version=last.adapter_version if last else None,
+            model=last.model if last else None,
+            escalated=any(attempt.outcome == "escalated" for attempt in attempts),
+            reason=self.reason,
+            confidence=judged,
+            first_token_ms=self.first_token_ms,
+            ms=(time.perf_counter() - self._started_s) * 1000,
+        )
+
+
+def _outcome(attempts: tuple[Attempt, ...]) -> Outcome:
+    """Accepted only where every choice that was begun has an accepted attempt."""
+    if any(attempt.outcome == "failed" for attempt in attempts):
+        return "failed"
+    begun = {attempt.choice_index for attempt in attempts}
+    answered = {attempt.choice_index for attempt in attempts if attempt.outcome == "accepted"}
+    return "accepted" if begun and begun == answered else "cancelled"

@@ -1,0 +1,11 @@
+"""The SQL store that ledger and adapter registry share: threads, transactions, migrations.
+
+Knows SQLite and PostgreSQL; knows no queries, prices or adapters. Tables belong to the packages that fill them,
+their creation to the one stream of migrations here.
+"""
+
+from serve_app.store.errors import StoreError
+from serve_app.store.store import Store
+from serve_app.store.url import store_url
+
+__all__ = ["Store", "StoreError", "store_url"]

@@ -1,0 +1,116 @@
+"""Training and evaluation rows: JSONL in, checked `Row`s out. No torch.
+
+A line is `{"prompt": …, "completion": …}` or `{"messages": […]}` whose last turn is the assistant's. An evaluation
+line may also name `group` (reported apart), `metrics` (how to score it) and `choices` (the answers to pick from).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from serve_app.core import DataError, Message
+from serve_app.training.scores import METRICS
+
+_ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One prompt with its wanted answer."""
+
+    messages: tuple[Message, ...]
+    completion: str
+    group: str = "all"
+    metrics: tuple[str, ...] = ()
+    """Empty: the metric that the run was started with."""
+    choices: tuple[str, ...] = ()
+    """For the metric `choice`: the answers compared by their first token."""
+    source: str = ""
+    """`file:line`, for messages."""
+
+
+def read_rows(path: Path) -> list[Row]:
+    """All rows of a JSONL file, in order. Raises DataError naming file and line on the first bad one."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as UTF-8 text ({error}); give a JSONL file.") from error
+    rows = [_row(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    if not rows:
+        raise DataError(f'{path} holds no rows; give at least one line such as {{"prompt": "…", "completion": "…"}}.')
+    return rows
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def with_system_prompt(rows: Sequence[Row], system_prompt: str | None) -> list[Row]:
+    """The rows with a system turn put first where they have none of their own."""
+    if not system_prompt:
+        return list(rows)
+    system = Message("system", system_prompt)
+    return [
+        row if row.messages[0].role == "system" else replace(row, messages=(system, *row.messages)) for row in rows
+    ]
+
+
+def _row(line: str, source: str) -> Row:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{source}: not valid JSON ({error.msg}); write one JSON object a line.") from error
+    if not isinstance(record, dict):
+        raise DataError(f"{source}: the line is no JSON object; write one object with prompt and completion a line.")
+    messages, completion = _conversation(record, source)
+    metrics = _strings(record, "metrics", source)
+    for metric in metrics:
+        if metric not in METRICS:
+            raise DataError(f"{source}: unknown metric {metric!r}; use one of {', '.join(METRICS)}.")
+    choices = _strings(record, "choices", source)
+    if choices and completion not in choices:
+        raise DataError(f"{source}: completion is none of the choices; make it equal to one of them.")
+    if "choice" in metrics and not choices:
+        raise DataError(f"{source}: the metric choice needs a list of choices; add the field.")
+    group = record.get("group", "all")
+    if not isinstance(group, str) or not group:
+        raise DataError(f"{source}: group must be a non-empty string.")
+    return Row(messages, completion, group, metrics, choices, source)
+
+
+def _conversation(record: dict[str, Any], source: str) -> tuple[tuple[Message, ...], str]:
+    """The prompt's turns and the completion, from either of the two shapes."""
+    if "messages" in record:
+        turns = record["messages"]
+        if not isinstance(turns, list) or len(turns) < 2:
+            raise DataError(f"{source}: messages must list at least a user turn and the assistant's answer.")
+        messages = tuple(_message(turn, source) for turn in turns)
+        if messages[-1].role != "assistant":
+            raise DataError(f"{source}: the last of messages must have the role assistant: it is what is learnt.")
+        return messages[:-1], messages[-1].content
+    for name in ("prompt", "completion"):
+        if not isinstance(record.get(name), str) or not record[name].strip():
+            raise DataError(f"{source}: {name} must be a non-empty string (or give messages instead).")
+    return (Message("user", record["prompt"]),), record["completion"]
+
+
+def _message(turn: object, source: str) -> Message:
+    if not isinstance(turn, dict) or turn.get("role") not in _ROLES:
+        raise DataError(f"{source}: each of messages needs a role, one of {', '.join(_ROLES)}.")
+    content = turn.get("content")
+    if not isinstance(content, str) or not content.strip():
+        raise DataError(f"{source}: each of messages needs content, a non-empty string.")
+    return Message(turn["role"], content)
+
+
+def _strings(record: dict[str, Any], name: str, source: str) -> tuple[str, ...]:
+    value = record.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise DataError(f"{source}: {name} must be a list of non-empty strings.")
+    return tuple(value)

@@ -1,0 +1,32 @@
+"""What every test shares: the folder gives the marker, and the data folder is found in one place."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+MARKED_FOLDERS = {"models": "models", "ray": "ray"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """tests/models and tests/ray mark their tests; everything else is a unit test."""
+    for item in items:
+        folder = Path(item.path).relative_to(REPO / "tests").parts[0]
+        if folder in MARKED_FOLDERS:
+            item.add_marker(MARKED_FOLDERS[folder])
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+    """The repository's root."""
+    return REPO
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of public data sets; skips where it is absent."""
+    path = Path(os.environ.get("HEADRACE_DATA", REPO.parent / "shared" / "data"))
+    if not path.is_dir():
+        pytest.skip(f"public data sets are not at {path}; set HEADRACE_DATA")
+    return path

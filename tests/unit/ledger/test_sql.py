@@ -1,0 +1,193 @@
+"""The SQL ledger: idempotent, all or nothing, and what it says of a query and of a range."""
+
+import asyncio
+import pickle
+import sys
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+
+from serve_app.core import LedgerError, RequestError
+from serve_app.ledger import SqlLedger, public_account
+
+
+@pytest.fixture
+def full(book, attempt, answer):
+    """An account with every field set."""
+    tried = attempt("small", "escalated", 100, 10, adapter="legal", adapter_version="abc", confidence=0.4, busy_s=0.25)
+    used = attempt("large", "accepted", 90, 20, cached_tokens=8, choice_index=0, busy_s=1.5)
+    return book.price(
+        answer(
+            "q-full", tried, used, key_id="k1", route="legal", route_probability=0.93, model="large", escalated=True,
+            reason="mean probability 0.40 is below 0.55", confidence=0.4, first_token_ms=81.5, ms=912.0,
+        )
+    )  # fmt: skip
+
+
+async def test_a_stored_query_reads_back_as_it_was_recorded(ledger, full):
+    await ledger.record([full])
+    stored = await ledger.query("q-full")
+    assert stored == {
+        **public_account(full), "created_at_s": 1000.0, "requested_model": "auto", "key_id": "k1"
+    }  # fmt: skip
+
+
+async def test_an_unknown_query_is_none(ledger):
+    assert await ledger.query("nobody") is None
+
+
+async def test_a_second_record_of_an_id_changes_nothing(ledger, full):
+    await ledger.record([full])
+    await ledger.record([replace(full, outcome="failed", attempts=full.attempts * 2, route="code")])
+    stored = await ledger.query("q-full")
+    assert (stored["outcome"], stored["route"], len(stored["attempts"])) == ("accepted", "legal", 2)
+    assert (await ledger.stats(None, None, ()))["totals"]["attempts"] == 2
+
+
+async def test_of_repeats_within_a_batch_the_first_counts(ledger, full):
+    await ledger.record([full, replace(full, route="code"), replace(full, route="medical")])
+    assert (await ledger.query("q-full"))["route"] == "legal"
+    assert (await ledger.stats(None, None, ()))["totals"]["queries"] == 1
+
+
+async def test_a_batch_is_stored_whole_or_not_at_all(ledger, full):
+    good = replace(full, query_id="q-good")
+    bad = replace(full, query_id="q-bad", ms=None)
+    with pytest.raises(LedgerError, match="NOT NULL"):
+        await ledger.record([good, bad])
+    assert await ledger.query("q-good") is None
+
+
+async def test_a_full_disk_is_an_error_and_the_batch_can_be_sent_again(ledger, full):
+    batch = [replace(full, query_id=f"q{index}") for index in range(500)]
+    pages = await ledger._store.write(lambda c: c.execute(text("PRAGMA page_count")).scalar_one())
+    await ledger._store.write(lambda c: c.execute(text(f"PRAGMA max_page_count={pages + 5}")))
+    with pytest.raises(LedgerError, match="disk is full"):
+        await ledger.record(batch)
+    await ledger._store.write(lambda c: c.execute(text("PRAGMA max_page_count=1000000")))
+    await ledger.record(batch)
+    assert (await ledger.stats(None, None, ()))["totals"]["queries"] == 500
+
+
+async def test_a_writer_killed_at_work_leaves_whole_batches_and_no_row_twice(tmp_path, full):
+    file, batch_size = str(tmp_path / "killed.sqlite3"), 50
+    batches = [[replace(full, query_id=f"q{n}-{i}") for i in range(batch_size)] for n in range(60)]
+    (tmp_path / "batches").write_bytes(pickle.dumps(batches))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", WRITER, file, str(tmp_path / "batches"), stdout=asyncio.subprocess.PIPE
+    )
+    confirmed = [int(await process.stdout.readline()) for _ in range(3)]
+    process.kill()
+    confirmed += [int(line) for line in (await process.stdout.read()).splitlines()]
+    await process.wait()
+    ledger = SqlLedger(file)
+    await ledger.open()
+    num_found = (await ledger.stats(None, None, ()))["totals"]["queries"]
+    assert num_found % batch_size == 0
+    assert num_found >= batch_size * len(confirmed)  # what was confirmed is there
+    for batch in batches:
+        await ledger.record(batch)
+    totals = (await ledger.stats(None, None, ()))["totals"]
+    assert (totals["queries"], totals["attempts"]) == (3000, 6000)
+    await ledger.close()
+
+
+WRITER = """
+import asyncio, pathlib, pickle, sys
+from serve_app.ledger import SqlLedger
+
+async def main():
+    ledger = SqlLedger(sys.argv[1])
+    await ledger.open()
+    for number, batch in enumerate(pickle.loads(pathlib.Path(sys.argv[2]).read_bytes())):
+        await ledger.record(batch)
+        print(number, flush=True)
+
+asyncio.run(main())
+"""
+
+
+async def test_an_empty_batch_and_an_account_without_attempts_are_fine(ledger, book, answer):
+    await ledger.record([])
+    await ledger.record([book.price(answer("q0", outcome="failed"))])
+    assert (await ledger.query("q0"))["attempts"] == []
+
+
+async def test_a_batch_larger_than_the_parameter_limit_of_sqlite_is_stored(ledger, full):
+    await ledger.record([replace(full, query_id=f"q{index}") for index in range(2000)])
+    totals = (await ledger.stats(None, None, ()))["totals"]
+    assert (totals["queries"], totals["attempts"]) == (2000, 4000)
+
+
+async def test_totals_are_those_of_the_public_accounts(ledger, full):
+    await ledger.record([full])
+    stats = await ledger.stats(None, None, ())
+    assert stats["totals"] == {
+        "queries": 1, "attempts": 2, "prompt_tokens": 190, "completion_tokens": 30,
+        "cost_usd": 1.7205e-05, "always_large_usd": 1.46e-05, "saved_usd": -2.605e-06,
+        "saved_share": -2605 / 14_600, "escalated": 1, "escalation_rate": 1.0, "busy_s": 1.75,
+    }  # fmt: skip
+    assert stats["groups"] == []
+    assert stats["price_versions"] == ["test-1"]
+    assert stats["always_large_basis"] == {"measured": 1, "estimated": 0}
+
+
+async def test_until_is_exclusive_and_since_inclusive(ledger, full):
+    await ledger.record([replace(full, query_id=f"q{at}", created_at_s=float(at)) for at in (10, 20, 30)])
+    stats = await ledger.stats(10.0, 30.0, ())
+    assert (stats["since"], stats["until"], stats["totals"]["queries"]) == (10.0, 30.0, 2)
+
+
+async def test_groups_combine_and_come_dearest_first(ledger, full, book, attempt, answer):
+    cheap = book.price(answer("q2", attempt("small", "accepted", 5, 5), route="code", model="small"))
+    await ledger.record([full, replace(full, query_id="q3"), cheap])
+    groups = (await ledger.stats(None, None, ("route", "model", "key", "outcome", "adapter")))["groups"]
+    assert [(g["route"], g["model"], g["key"], g["outcome"], g["adapter"], g["queries"]) for g in groups] == [
+        ("legal", "large", "k1", "accepted", None, 2),
+        ("code", "small", None, "accepted", None, 1),
+    ]
+
+
+async def test_price_versions_are_told_apart_and_unpriced_queries_are_seen(ledger, full):
+    others = [replace(full, query_id="q2", price_version="test-2"), replace(full, query_id="q3", price_version=None)]
+    await ledger.record([full, *others, replace(full, query_id="q4")])
+    stats = await ledger.stats(None, None, ("route",))
+    assert stats["price_versions"][0] == "test-1"
+    assert set(stats["price_versions"]) == {"test-1", "test-2", None}
+    assert [group["queries"] for group in stats["groups"]] == [4]
+
+
+async def test_an_empty_range_has_no_rates(ledger):
+    stats = await ledger.stats(5.0, 5.0, ("route",))
+    assert (stats["totals"]["queries"], stats["totals"]["saved_share"], stats["groups"]) == (0, None, [])
+
+
+async def test_an_unknown_group_names_the_parameter(ledger):
+    with pytest.raises(RequestError, match="unknown key 'colour'; use route, adapter, model, key, outcome") as caught:
+        await ledger.stats(None, None, ("route", "colour"))
+    assert caught.value.param == "group_by"
+
+
+async def test_a_closed_ledger_says_so(tmp_path, full):
+    ledger = SqlLedger(str(tmp_path / "l.sqlite3"))
+    await ledger.open()
+    await ledger.close()
+    await ledger.close()
+    with pytest.raises(LedgerError, match="is closed"):
+        await ledger.record([full])
+
+
+async def test_a_reader_sees_what_the_open_writer_committed_and_may_not_write(tmp_path, ledger, full):
+    await ledger.record([full])
+    reader = SqlLedger(ledger.name, read_only=True)
+    await reader.open()
+    assert (await reader.stats(None, None, ()))["totals"]["queries"] == 1
+    with pytest.raises(LedgerError, match="reading only"):
+        await reader.record([full])
+    await reader.close()
+
+
+def test_errors_and_accounts_cross_a_process_boundary(full):
+    assert pickle.loads(pickle.dumps(full)) == full
+    assert str(pickle.loads(pickle.dumps(LedgerError("x")))) == "x"
