@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from serve_app import __version__
-from serve_app.cli import adapters, ask, ledger, models, router, serve
+from serve_app.cli import adapters, ask, ledger, models, reference, router, serve
 from serve_app.core import HeadraceError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(router.app, name="router")
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(reference.app, name="reference")
 app.command("serve")(serve.serve)
 app.command("ask")(ask.ask)
 

@@ -1,4 +1,4 @@
-"""Confidence signals: numbers in (0, 1] computed from the tokens of a small answer, higher is surer.
+"""Confidence signals: numbers in [0, 1] computed from the tokens of a small answer, higher is surer.
 
 All of them are about how sure the model was of its words, not about whether the words are true: they separate
 right from wrong answers only as well as the acceptance study of a route shows.
@@ -13,14 +13,13 @@ from serve_app.core import TokenStat
 
 def mean_probability(tokens: Sequence[TokenStat]) -> float:
     """Geometric mean of the token probabilities: exp of the mean log-probability, 0 for no tokens."""
-    if not tokens:
-        return 0.0
-    return math.exp(sum(token.logprob for token in tokens) / len(tokens))
+    logprobs = _logprobs(tokens)
+    return math.exp(sum(logprobs) / len(logprobs)) if logprobs else 0.0
 
 
 def min_probability(tokens: Sequence[TokenStat]) -> float:
     """Probability of the least likely token, 0 for no tokens."""
-    return math.exp(min((token.logprob for token in tokens), default=-math.inf))
+    return math.exp(min(_logprobs(tokens), default=-math.inf))
 
 
 def quantile10_probability(tokens: Sequence[TokenStat]) -> float:
@@ -30,10 +29,19 @@ def quantile10_probability(tokens: Sequence[TokenStat]) -> float:
     >>> round(quantile10_probability(tokens), 3)
     0.1
     """
-    if not tokens:
-        return 0.0
-    ordered = sorted(token.logprob for token in tokens)
-    return math.exp(ordered[math.ceil(len(ordered) / 10) - 1])
+    ordered = sorted(_logprobs(tokens))
+    return math.exp(ordered[math.ceil(len(ordered) / 10) - 1]) if ordered else 0.0
+
+
+def _logprobs(tokens: Sequence[TokenStat]) -> list[float]:
+    """The tokens' log-probabilities, none above 0 by rounding.
+
+    One that is not a number comes from a broken model: all of them count as impossible then, so that the answer is
+    escalated. Compared as it is, NaN would slip through a minimum.
+    """
+    if any(math.isnan(token.logprob) for token in tokens):
+        return [-math.inf] * len(tokens)
+    return [min(token.logprob, 0.0) for token in tokens]
 
 
 SIGNALS: Mapping[SignalName, Callable[[Sequence[TokenStat]], float]] = {

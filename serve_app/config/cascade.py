@@ -17,7 +17,9 @@ class CascadeSettings(Section):
         "mean_probability",
         description="Confidence signal over the token probabilities: geometric mean, minimum, or 10 % quantile.",
     )
-    threshold: float = Field(0.55, ge=0, le=1, description="Escalate below this; 0 accepts all, 1 escalates nearly all.")
+    threshold: float = Field(
+        0.55, ge=0, le=1, description="Escalate below this; 0 accepts all, 1 escalates nearly all."
+    )
     route_thresholds: dict[str, float] = Field(
         default_factory=dict, description="Threshold of single routes, by router label; others use `threshold`."
     )
@@ -25,7 +27,10 @@ class CascadeSettings(Section):
         "prefix", description="Decide on the first tokens, or hold the whole small answer back until it is finished."
     )
     prefix_tokens: int = Field(
-        24, ge=1, le=512, description="Tokens held back and judged with `decide: prefix`; a shorter answer is judged whole."
+        24,
+        ge=1,
+        le=512,
+        description="Tokens held back and judged with `decide: prefix`; a shorter answer is judged whole.",
     )
 
     def threshold_for(self, route: str | None) -> float:

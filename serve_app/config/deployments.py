@@ -10,11 +10,15 @@ from serve_app.config.section import Section
 class DeploymentSettings(Section):
     """Resources and autoscaling bounds of one deployment."""
 
-    num_cpus: float = Field(1.0, ge=0, description="CPU cores of a replica; its torch threads are max(1, floor of this).")
+    num_cpus: float = Field(
+        1.0, ge=0, description="CPU cores of a replica; its torch threads are max(1, floor of this)."
+    )
     num_gpus: float = Field(0.0, ge=0, description="Fraction of a GPU (or GPUs) of a replica.")
     min_replicas: int = Field(1, ge=0, description="Fewest replicas.")
     max_replicas: int = Field(1, ge=1, description="Most replicas.")
-    target_ongoing_requests: float = Field(8.0, gt=0, description="Requests in flight per replica that scaling aims at.")
+    target_ongoing_requests: float = Field(
+        8.0, gt=0, description="Requests in flight per replica that scaling aims at."
+    )
     max_ongoing_requests: int = Field(512, ge=1, description="Requests a replica takes before Serve refuses more.")
     graceful_shutdown_s: float = Field(10.0, ge=0, description="Time for running queries to end when a replica stops.")
 

@@ -28,7 +28,9 @@ class NodeSettings(Section):
     gate_cores: int | None = Field(
         None, ge=1, description="CPU cores that the engines of this machine share: a step waits for its threads' cores."
     )
-    max_tokens: int = Field(256, ge=1, description="Answer length where neither request nor adapter names one, in tokens.")
+    max_tokens: int = Field(
+        256, ge=1, description="Answer length where neither request nor adapter names one, in tokens."
+    )
     temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature where nobody names one; 0 is greedy.")
     top_p: float = Field(1.0, gt=0, le=1, description="Nucleus share where nobody names one.")
 

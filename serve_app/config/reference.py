@@ -56,8 +56,12 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def _type_name(annotation: Any) -> str:
-    name = annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
-    return name.replace("typing.", "").replace("|", "\\|").replace("serve_app.config.", "").replace("pydantic.types.", "")
+    name = (
+        annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
+    )
+    return (
+        name.replace("typing.", "").replace("|", "\\|").replace("serve_app.config.", "").replace("pydantic.types.", "")
+    )
 
 
 def _default(info: FieldInfo, inner: type[BaseModel] | None) -> str:

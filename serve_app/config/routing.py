@@ -9,9 +9,7 @@ class RouterSettings(Section):
     """Which classifier names the domain of a query."""
 
     encoder: str = Field("all-minilm-l6-v2", description="Catalogue name or directory of the sentence encoder.")
-    artifact: str = Field(
-        "shipped", description="`shipped`, or the directory that `headrace router train` wrote."
-    )
+    artifact: str = Field("shipped", description="`shipped`, or the directory that `headrace router train` wrote.")
     floor: float | None = Field(
         None, ge=0, le=1, description="Below this probability the label is `general`; unset: the artifact's own."
     )

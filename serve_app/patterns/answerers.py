@@ -41,9 +41,7 @@ class Single:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    async def answer(
-        self, query: Query, trace: Trace, adapter: str | None, choice_index: int
-    ) -> AsyncGenerator[Delta]:
+    async def answer(self, query: Query, trace: Trace, adapter: str | None, choice_index: int) -> AsyncGenerator[Delta]:
         """Pass the node's deltas through."""
         call = self._node.call(query, adapter, choice_index)
         attempt = trace.begin(self._node.name, self._node.model, call, choice_index)

@@ -22,9 +22,7 @@ class Cascade:
         self._large = Single(large)
         self.rule = rule
 
-    async def answer(
-        self, query: Query, trace: Trace, adapter: str | None, choice_index: int
-    ) -> AsyncGenerator[Delta]:
+    async def answer(self, query: Query, trace: Trace, adapter: str | None, choice_index: int) -> AsyncGenerator[Delta]:
         """The accepted small answer, or the large one, which sees the conversation but no adapter."""
         call = self._small.call(query, adapter, choice_index)
         attempt = trace.begin(self._small.name, self._small.model, call, choice_index)

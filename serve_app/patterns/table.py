@@ -50,9 +50,7 @@ class PatternTable:
         if self._cascade:
             self._cascade.rule = ThresholdRule(cascade)
         answerer: Answerer = self._cascade if self._cascade and cascade.enabled else self._small
-        self._patterns["auto"] = (
-            Routed(answerer, self._router, self._routes) if self._router else Fixed(answerer, None)
-        )
+        self._patterns["auto"] = Routed(answerer, self._router, self._routes) if self._router else Fixed(answerer, None)
 
     @property
     def patterns(self) -> Mapping[str, Pattern]:

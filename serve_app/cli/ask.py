@@ -1,0 +1,126 @@
+"""`headrace ask`: one question to a running server; the answer as it streams, then one line about what it took."""
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from serve_app.core import HeadraceError
+
+if TYPE_CHECKING:
+    import httpx
+
+_CONNECT_TIMEOUT_S = 5.0
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    model: Annotated[str, typer.Option(help="A name from /v1/models.")] = "auto",
+    url: Annotated[str, typer.Option(help="Address of the server.", envvar="HEADRACE_URL")] = "http://127.0.0.1:8000",
+    key: Annotated[str | None, typer.Option(help="API key.", envvar="HEADRACE_API_KEY", show_envvar=True)] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
+    system: Annotated[str | None, typer.Option(help="System message before the question.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: text, finish_reason, headrace.")
+    ] = False,
+) -> None:
+    """Ask a question: the answer as it streams, then route, adapter, confidence, escalation, cost and savings."""
+    roles = (("system", system), ("user", question))
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [{"role": role, "content": content} for role, content in roles if content is not None],
+        "stream": True,
+    }
+    if max_tokens is not None:
+        body["max_tokens"] = max_tokens
+    texts, finish_reason, account = [], None, None
+    for chunk in _chunks(url.rstrip("/"), key, body):
+        choice = chunk["choices"][0]
+        text = choice["delta"].get("content") or ""
+        texts.append(text)
+        if not as_json:
+            typer.echo(text, nl=False)
+        finish_reason = choice["finish_reason"] or finish_reason
+        account = chunk.get("headrace", account)
+    if as_json:
+        typer.echo(json.dumps({"text": "".join(texts), "finish_reason": finish_reason, "headrace": account}))
+        return
+    typer.echo()
+    if account is not None:
+        from rich.console import Console
+
+        Console().print(summary(account), style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def summary(account: dict[str, Any]) -> str:
+    """One line about a `headrace` object.
+
+    >>> summary({"route": "legal", "adapter": "legal", "confidence": 0.8512, "escalated": False, "model": "small",
+    ...          "cost_usd": 2.5e-06, "saved_usd": -1e-07})
+    'route legal · adapter legal · confidence 0.85 · not escalated · cost $0.0000025 · saved $-0.0000001'
+    """
+    confidence = account["confidence"]
+    return " · ".join(
+        (
+            f"route {account['route'] or 'none'}",
+            f"adapter {account['adapter'] or 'none'}",
+            f"confidence {'none' if confidence is None else format(confidence, '.2f')}",
+            f"escalated to {account['model']}" if account["escalated"] else "not escalated",
+            f"cost ${_money(account['cost_usd'])}",
+            f"saved ${_money(account['saved_usd'])}",
+        )
+    )
+
+
+def _money(usd: float) -> str:
+    """US dollars to the nano-dollar, without trailing zeros.
+
+    >>> _money(0.0000025), _money(1.5), _money(0.0)
+    ('0.0000025', '1.5', '0')
+    """
+    return f"{usd:.9f}".rstrip("0").rstrip(".")
+
+
+def _chunks(url: str, key: str | None, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The chunks of a streamed answer. Raises HeadraceError with the server's own sentence, or why there is none."""
+    import httpx
+
+    headers = {"authorization": f"Bearer {key}"} if key else {}
+    timeout = httpx.Timeout(None, connect=_CONNECT_TIMEOUT_S)
+    try:
+        with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, headers=headers, timeout=timeout) as answer:
+            if answer.status_code != httpx.codes.OK:
+                answer.read()
+                raise HeadraceError(_refusal(answer, url))
+            yield from _events(answer.iter_lines())
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise HeadraceError(
+            f"No server answers at {url}; start one with `make serve`, or name it with --url."
+        ) from error
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        raise typer.BadParameter(f"{url!r} is no address of a server; write http://HOST:PORT.") from error
+    except httpx.HTTPError as error:
+        raise HeadraceError(f"The connection to {url} broke while it answered; ask again.") from error
+
+
+def _events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
+    """The JSON objects of server-sent events, up to [DONE]. Raises HeadraceError for an error among them."""
+    for line in lines:
+        if not line.startswith("data: "):
+            continue
+        data = line.removeprefix("data: ")
+        if data == "[DONE]":
+            return
+        chunk = json.loads(data)
+        if "error" in chunk:
+            raise HeadraceError(chunk["error"]["message"])
+        yield chunk
+    raise HeadraceError("The server ended its answer early; ask again.")
+
+
+def _refusal(answer: "httpx.Response", url: str) -> str:
+    try:
+        return str(answer.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"{url} answered with HTTP status {answer.status_code}; is it a Headrace server?"

@@ -1,0 +1,26 @@
+"""`headrace reference`: prints the pages of docs/ that are written from the code."""
+
+import typer
+
+app = typer.Typer(help="Print reference pages, written from the code itself.", no_args_is_help=True)
+
+
+@app.command()
+def config() -> None:
+    """Print docs/configuration.md: every settings key with its default and meaning."""
+    from serve_app.config.reference import markdown
+
+    typer.echo(markdown(), nl=False)
+
+
+@app.command()
+def cli() -> None:
+    """Print docs/cli.md: every command with its help."""
+    from typer.cli import get_docs_for_click
+    from typer.main import get_command
+
+    from serve_app.cli.main import app as root
+
+    command = get_command(root)
+    page = get_docs_for_click(obj=command, ctx=typer.Context(command), name="headrace")
+    typer.echo("\n".join(line.rstrip() for line in page.splitlines()))

@@ -1,0 +1,79 @@
+"""`headrace serve`: checks what can be checked without Ray, then becomes the launcher."""
+
+import errno
+import os
+import socket
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serve_app.core import ConfigError
+
+if TYPE_CHECKING:
+    from serve_app.config import Settings
+
+_LAUNCHER = "serve_app.deployments.launch"  # a process of its own: the command line may not import Ray
+
+
+def serve(
+    graph: Annotated[str, typer.Option(help="Which graph: production, cascade, router or multi_lora.")] = "production",
+    config: Annotated[
+        str | None, typer.Option(help="Settings: a path or a packaged profile; default: $HEADRACE_CONFIG, else demo.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="HTTP port, instead of gateway.port.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per event.")] = False,
+) -> None:
+    """Run a graph on this machine until Ctrl-C; fetches models that are missing."""
+    from serve_app.config import config_path, load
+
+    path = config_path(config).absolute()
+    settings = load(str(path))
+    if find_spec(f"graphs.{graph}") is None:
+        raise ConfigError(f"There is no graph {graph!r}; choose production, cascade, router or multi_lora.")
+    _check_port(settings.gateway.host, port or settings.gateway.port)
+    _pull_missing(_models(graph, settings))
+    arguments = ["--graph", graph, "--config", str(path)]
+    arguments += ["--port", str(port)] if port else []
+    arguments += ["--json"] if as_json else []
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", _LAUNCHER, *arguments])
+
+
+def _models(graph: str, settings: "Settings") -> list[str]:
+    """The models that the graph's nodes run; `fake` and foreign engines need none of ours."""
+    nodes = [settings.specialists]
+    if graph not in ("router", "multi_lora"):
+        nodes.append(settings.fallback)
+    models = [node.model for node in nodes if node.engine == "local"]
+    return models if graph in ("cascade", "multi_lora") else [*models, settings.router.encoder]
+
+
+def _pull_missing(models: list[str]) -> None:
+    """Fetch what the catalogue has and this machine lacks, with progress bars; says nothing where all is there."""
+    from serve_app import catalogue
+
+    known = catalogue.entries()
+    missing = [name for name in models if name in known and catalogue.state(known[name]) != "ready"]
+    if not missing:
+        return
+    from serve_app.cli.pull_progress import PullProgress
+
+    with PullProgress() as progress:
+        for name in missing:
+            catalogue.pull(name, progress)
+
+
+def _check_port(host: str, port: int) -> None:
+    """Raises ConfigError when somebody listens there, or the address is not this machine's."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                message = f"Port {port} of {host} is taken; stop what listens there or choose another with --port."
+            else:
+                message = f"Cannot listen on {host} port {port} ({error.strerror}); change gateway.host or --port."
+            raise ConfigError(message) from error

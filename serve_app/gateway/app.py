@@ -1,0 +1,49 @@
+"""Puts the gateway together. A function, not a module-level app: Ray Serve pickles what it finds at import."""
+
+from collections.abc import Awaitable, Callable
+
+from fastapi import Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from serve_app import __version__
+from serve_app.core import HeadraceError
+from serve_app.gateway.accounts import account_routes
+from serve_app.gateway.auth import Keys
+from serve_app.gateway.errors import on_client_left, on_error, on_http_error, on_invalid_query_string
+from serve_app.gateway.health import health_routes
+from serve_app.gateway.models import model_routes
+from serve_app.gateway.openapi import DescribedApp
+from serve_app.gateway.queries import query_routes
+from serve_app.gateway.services import Services
+
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+
+
+def create_app(services: Services) -> FastAPI:
+    """The ASGI application over these services. The caller opens and closes them."""
+    app = DescribedApp(title="Headrace", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
+    with_key = [Depends(Keys(services.settings.gateway.api_keys))]
+    for routes in (query_routes, model_routes, account_routes):
+        app.include_router(routes(services), dependencies=with_key)
+    app.include_router(health_routes(services))
+    _handle_errors(app, services)
+    return app
+
+
+def _handle_errors(app: FastAPI, services: Services) -> None:
+    def counted(handler: Handler) -> Handler:
+        async def handle(request: Request, error: Exception) -> Response:
+            response = await handler(request, error)
+            services.metrics.refused(response.status_code)
+            return response
+
+        return handle
+
+    app.add_exception_handler(HeadraceError, counted(on_error))
+    app.add_exception_handler(Exception, counted(on_error))
+    app.add_exception_handler(HTTPException, counted(on_http_error))
+    app.add_exception_handler(RequestValidationError, counted(on_invalid_query_string))
+    app.add_exception_handler(ClientDisconnect, on_client_left)

@@ -1,0 +1,61 @@
+"""Answers of /v1/completions: text_completion, whole and in chunks."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from serve_app.core import Answer, TokenStat
+from serve_app.gateway.merge import Piece
+from serve_app.gateway.parse import Ask
+from serve_app.gateway.shapes import Choice, Envelope, finite, usage
+
+
+class TextShape:
+    """A `shapes.Shape`. Counts the characters of each choice's tokens for `text_offset`."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._num_top = ask.query.sampling.top_logprobs
+        self._logprobs = ask.logprobs
+        self._envelope = Envelope(ask, "cmpl-", "text_completion", "text_completion")
+        self._offsets: dict[int, int] = {}
+
+    def text_chunk(self, piece: Piece) -> dict[str, Any] | None:
+        """See `Shape`."""
+        delta = piece.delta
+        if not delta.text and not (self._logprobs and delta.tokens):
+            return None
+        return self._envelope.chunk([self._choice(piece.choice_index, delta.text, delta.tokens, None)])
+
+    def end_chunk(self, piece: Piece) -> dict[str, Any]:
+        """See `Shape`."""
+        return self._envelope.chunk([self._choice(piece.choice_index, "", (), piece.delta.finish_reason)])
+
+    def usage_chunk(self, account: Answer) -> dict[str, Any]:
+        """See `Shape`."""
+        return {**self._envelope.chunk([]), "usage": usage(account)}
+
+    def whole(self, choices: list[Choice], account: Answer) -> dict[str, Any]:
+        """See `Shape`."""
+        bodies = [
+            self._choice(index, choice.text, choice.tokens, choice.finish_reason)
+            for index, choice in enumerate(choices)
+        ]
+        return self._envelope.whole(bodies, account)
+
+    def _choice(self, index: int, text: str, tokens: Sequence[TokenStat], reason: str | None) -> dict[str, Any]:
+        logprobs = self._token_table(index, tokens) if self._logprobs and tokens else None
+        return {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}
+
+    def _token_table(self, index: int, tokens: Sequence[TokenStat]) -> dict[str, Any]:
+        """OpenAI's parallel lists. Offsets are characters from the start of the answer, not of the prompt."""
+        offsets, offset = [], self._offsets.get(index, 0)
+        for token in tokens:
+            offsets.append(offset)
+            offset += len(token.text)
+        self._offsets[index] = offset
+        tops = [{text: finite(logprob) for text, logprob in token.top} for token in tokens]
+        return {
+            "tokens": [token.text for token in tokens],
+            "token_logprobs": [finite(token.logprob) for token in tokens],
+            "top_logprobs": tops if self._num_top else None,
+            "text_offset": offsets,
+        }

@@ -1,0 +1,88 @@
+"""The settings file: profiles load, and every mistake is one sentence that names the key."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from serve_app.config import CONFIG_ENV, load, profiles
+from serve_app.config.reference import markdown
+from serve_app.core import ConfigError
+
+
+@pytest.fixture
+def raw() -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(profiles()["demo"].read_text(encoding="utf-8"))
+    return loaded
+
+
+def write(path: Path, raw: object) -> str:
+    path.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", sorted(profiles()))
+def test_every_packaged_profile_loads(name: str) -> None:
+    assert load(name).specialists.model
+
+
+def test_the_environment_names_the_file(tmp_path: Path, raw: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    raw["cascade"]["threshold"] = 0.25
+    monkeypatch.setenv(CONFIG_ENV, write(tmp_path / "mine.yaml", raw))
+    assert load().cascade.threshold == 0.25
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "said"),
+    [
+        ("cascade", "treshold", 0.5, "unknown key `cascade.treshold`"),
+        ("cascade", "threshold", 1.5, "`cascade.threshold`: Input should be less than or equal to 1, got 1.5"),
+        ("cascade", "signal", "vibes", "`cascade.signal`"),
+        ("specialists", "max_rows", 0, "`specialists.max_rows`"),
+        ("routes", "adapters", {"legal": "nobody"}, "'nobody', which is not under `adapters`"),
+        ("adapters", "auto", {"path": "x"}, "adapters.auto: the name is reserved"),
+        ("specialists", "model", "unpriced", "prices.models has no entry for 'unpriced'"),
+        ("deployments", "ledger", {"num_cpus": 1, "max_replicas": 2}, "ledger must have exactly one replica"),
+        ("deployments", "router", {"min_replicas": 3}, "min_replicas 3 is above max_replicas 1"),
+    ],
+)
+def test_a_mistake_is_named(
+    tmp_path: Path, raw: dict[str, Any], section: str, key: str, value: object, said: str
+) -> None:
+    raw[section][key] = value
+    with pytest.raises(ConfigError) as error:
+        load(write(tmp_path / "mine.yaml", raw))
+    assert said in str(error.value)
+    assert str(tmp_path / "mine.yaml") in str(error.value)
+
+
+def test_a_short_key_is_refused_and_not_repeated(tmp_path: Path, raw: dict[str, Any]) -> None:
+    raw["gateway"]["api_keys"] = {"ops": "s3cret"}
+    with pytest.raises(ConfigError, match="fewer than 8 characters") as error:
+        load(write(tmp_path / "mine.yaml", raw))
+    assert "s3cret" not in str(error.value)
+
+
+def test_a_missing_section_is_named(tmp_path: Path, raw: dict[str, Any]) -> None:
+    del raw["prices"]
+    with pytest.raises(ConfigError, match="key `prices` is missing"):
+        load(write(tmp_path / "mine.yaml", raw))
+
+
+@pytest.mark.parametrize("text", ["a: [", "- 1", "\x00"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match="mine.yaml"):
+        load(str(path))
+
+
+def test_no_such_file_names_the_profiles() -> None:
+    with pytest.raises(ConfigError, match="one of .*demo"):
+        load("nowhere.yaml")
+
+
+def test_the_reference_page_is_current(repo: Path) -> None:
+    page = (repo / "docs" / "configuration.md").read_text(encoding="utf-8")
+    assert page == markdown(), "run: headrace reference config > docs/configuration.md"

@@ -1,0 +1,120 @@
+"""The router as the graph sees it."""
+
+import asyncio
+import pickle
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serve_app.core import ConfigError, Message, Router
+from serve_app.router import DomainRouter
+
+
+def user(*turns: str) -> tuple[Message, ...]:
+    return tuple(Message("user", turn) for turn in turns)
+
+
+async def test_a_query_gets_its_label_and_a_distribution(router: Router) -> None:
+    score = await router.score(user("my landlord and the court"))
+    assert score.label == "legal"
+    assert sum(score.probabilities.values()) == pytest.approx(1, abs=1e-5)
+    assert score.probability == max(score.probabilities.values())
+
+
+async def test_a_conversation_keeps_its_route_through_a_follow_up(router: Router) -> None:
+    score = await router.score(user("my landlord and the court", "yes please", "make it shorter"))
+    assert score.label == "legal"
+
+
+async def test_a_clear_change_of_topic_changes_the_route(router: Router) -> None:
+    score = await router.score(user("my landlord and the court", "python compile loop bug"))
+    assert score.label == "code"
+
+
+async def test_below_the_floor_the_label_is_general_and_the_probability_stays(folder: Path, encoder: object) -> None:
+    strict = DomainRouter.load(folder, encoder, floor=1.0)
+    score = await strict.score(user("my landlord and the court"))
+    assert score.label == "general"
+    assert score.probability == score.probabilities["legal"]
+
+
+async def test_a_text_alone_scores_the_same_as_in_company_and_as_a_conversation(router: DomainRouter) -> None:
+    texts = ["fever and a rash", "river cat", "python bug"]
+    together = router.score_texts(texts)
+    assert together == [router.score_texts([text])[0] for text in texts]
+    assert together == [await router.score(user(text)) for text in texts]
+
+
+async def test_a_text_seen_before_is_not_encoded_again(router: DomainRouter, encoder: "WordCounter") -> None:
+    await router.score(user("my landlord"))
+    await router.score(user("my landlord", "thanks"))
+    assert encoder.encoded == ["my landlord"]
+
+
+async def test_no_text_at_all_is_general(router: DomainRouter) -> None:
+    assert (await router.score(())).label == "general"
+    assert (await router.score(user("  "))).label == "general"
+
+
+async def test_a_megabyte_is_cut_before_it_is_encoded(router: DomainRouter, encoder: "WordCounter") -> None:
+    await router.score(user("court " * 200_000))
+    assert len(encoder.encoded[0]) < 2_000
+
+
+async def test_the_loop_runs_on_while_the_encoder_works(folder: Path) -> None:
+    slow = BlockedEncoder()
+    router = DomainRouter.load(folder, slow)
+    scoring = asyncio.create_task(router.score(user("court")))
+    await asyncio.to_thread(slow.started.wait, 5)
+    await asyncio.sleep(0)  # the loop is free although the encoder is at work
+    assert not scoring.done()
+    slow.go_on.set()
+    assert (await scoring).probabilities
+    assert slow.thread_name.startswith("router")
+    router.close()
+
+
+async def test_many_queries_at_once_each_get_their_own_answer(router: DomainRouter) -> None:
+    texts = ["my landlord", "a fever", "python bug", "cake recipe"] * 10
+    scores = await asyncio.gather(*(router.score(user(text)) for text in texts))
+    assert [score.label for score in scores] == ["legal", "medical", "code", "general"] * 10
+
+
+async def test_a_score_survives_pickling(router: DomainRouter) -> None:
+    score = await router.score(user("court"))
+    assert pickle.loads(pickle.dumps(score)) == score
+
+
+def test_another_encoder_is_refused(folder: Path, other_encoder: object) -> None:
+    with pytest.raises(ConfigError, match=r"trained on encoder word-encoder, not on another-enco.*router train"):
+        DomainRouter.load(folder, other_encoder)
+
+
+@pytest.mark.parametrize("floor", [-0.1, 1.1, float("nan")])
+def test_a_floor_outside_its_range_is_refused(folder: Path, encoder: object, floor: float) -> None:
+    with pytest.raises(ConfigError, match=r"router\.floor"):
+        DomainRouter.load(folder, encoder, floor)
+
+
+class WordCounter:
+    """The part of the fixture's encoder that these tests read."""
+
+    encoded: list[str]
+
+
+class BlockedEncoder:
+    """Waits in `encode` until it is let go."""
+
+    digest = "word-encoder"
+
+    def __init__(self) -> None:
+        self.started, self.go_on, self.thread_name = threading.Event(), threading.Event(), ""
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        self.thread_name = threading.current_thread().name
+        self.started.set()
+        assert self.go_on.wait(5)
+        return np.full((len(texts), 64), 1 / 8, dtype=np.float32)
