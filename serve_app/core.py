@@ -296,5 +296,5 @@ class Ledger(Protocol):
         ...
 
     async def stats(self, since_s: float | None, until_s: float | None, group_by: tuple[str, ...]) -> dict[str, Any]:
-        """Totals and groups over a time range, epoch seconds, `until_s` exclusive. Raises RequestError on a bad group."""
+        """Totals and groups over a time range in epoch seconds, `until_s` exclusive. Raises RequestError."""
         ...

@@ -12,7 +12,7 @@ class GatewaySettings(Section):
     port: int = Field(8000, ge=1, le=65535, description="Port that the HTTP proxy binds.")
     api_keys: dict[str, SecretStr] = Field(
         default_factory=dict,
-        description="Key name -> key. With none set, requests need no key. Requests are accounted under the key's name.",
+        description="Key name -> key. With none set, requests need no key. The ledger holds the name only.",
     )
     max_body_bytes: int = Field(4_000_000, ge=1024, description="A larger request body is refused with 413.")
     max_in_flight: int = Field(256, ge=1, description="Queries answered at once per replica; one more gets 429.")

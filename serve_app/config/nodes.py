@@ -13,7 +13,7 @@ class NodeSettings(Section):
     model: str = Field(description="Catalogue name, `hf:org/name@revision` or a local directory of the base model.")
     engine: str = Field(
         "local",
-        description="What runs the model: `local` (torch, in the replica), `fake` (scripted answers, to try a graph out) "
+        description="What runs the model: `local` (torch, in the replica), `fake` (scripted answers, to try a graph) "
         "or `package.module:function` of your own.",
     )
     max_rows: int = Field(16, ge=1, le=1024, description="Rows in one batch: calls answered at the same time.")

@@ -12,8 +12,8 @@ from serve_app.config.settings import Settings
 _HEAD = """# Configuration
 
 One YAML file, named by the environment variable `HEADRACE_CONFIG` (a path, or the name of a packaged profile:
-`demo`, `large`, `cluster`). An unknown key, a missing key or a value out of range stops the start with one sentence that names
-it. This page is written by `headrace reference config`.
+`demo`, `large`, `cluster`). An unknown key, a missing key or a value out of range stops the start with one sentence
+that names it. This page is written by `headrace reference config`.
 """
 
 

@@ -74,12 +74,12 @@ def test_a_missing_section_is_named(tmp_path: Path, raw: dict[str, Any]) -> None
 def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError, match="mine.yaml"):
+    with pytest.raises(ConfigError, match=r"mine\.yaml"):
         load(str(path))
 
 
 def test_no_such_file_names_the_profiles() -> None:
-    with pytest.raises(ConfigError, match="one of .*demo"):
+    with pytest.raises(ConfigError, match=r"one of .*demo"):
         load("nowhere.yaml")
 
 

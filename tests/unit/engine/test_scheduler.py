@@ -15,8 +15,7 @@ def ask(name, adapter=None, prompt=3, max_tokens=4):
 
 def advance(scheduler):
     """What the loop does with a plan, minus the model; names of the rows that finished."""
-    for _ in scheduler.drop_cancelled():
-        pass
+    scheduler.drop_cancelled()
     plan = scheduler.plan()
     for chunk in plan.chunks:
         chunk.row.num_prefilled = chunk.end

@@ -2,10 +2,13 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
-from serve_app.core import EngineError, ModelNotFound, Overloaded, PromptTooLong, RequestError
+from serve_app.catalogue import ModelFiles
+from serve_app.core import AdapterError, EngineError, ModelNotFound, Overloaded, PromptTooLong, RequestError
+from serve_app.engines.local import EngineOptions, LocalEngine
 
 
 def text_of(deltas):
@@ -14,6 +17,9 @@ def text_of(deltas):
 
 def tokens_of(deltas):
     return [token.token_id for delta in deltas for token in delta.tokens]
+
+
+FLOAT32 = EngineOptions(dtype="float32", max_context_tokens=256)
 
 
 async def until_rows(engine, num_rows):
@@ -33,20 +39,16 @@ async def test_answer_ends_with_a_reason_and_a_usage_that_counts_every_token(sta
     assert deltas[-1].adapter_version is None
 
 
-async def test_adapter_changes_the_answer_and_its_manifest_fills_the_gaps(start, asking, reading):
+async def test_adapter_changes_the_answer_and_its_manifest_fills_the_gaps(start, spec, asking, reading):
     engine = await start()
     base, tuned = await reading(engine, asking(max_tokens=7)), await reading(engine, asking(adapter="legal"))
     assert tokens_of(base) != tokens_of(tuned)
-    assert deltas_are_of_version(tuned, "0123456789ab")
+    assert {delta.adapter_version for delta in tuned} == {spec.version}
     assert tuned[-1].usage.completion_tokens == 7, "max_tokens comes from the manifest"
     longer = tuned[-1].usage.prompt_tokens - base[-1].usage.prompt_tokens
     assert longer == len("<|im_start|>system\nbe exact<|im_end|>\n") - len("<|im_start|><|im_end|>") + 2
     explicit = await reading(engine, asking(adapter="legal", max_tokens=3))
     assert explicit[-1].usage.completion_tokens == 3, "the request's word goes first"
-
-
-def deltas_are_of_version(deltas, version):
-    return {delta.adapter_version for delta in deltas} == {version}
 
 
 async def test_stop_string_ends_the_answer_before_it_and_what_it_costs_is_the_tokens_up_to_it(start, asking, reading):
@@ -181,9 +183,45 @@ async def test_alternatives_are_reported_best_first(start, asking, reading):
         assert token.margin == pytest.approx(token.top[0][1] - token.top[1][1], abs=1e-6)
 
 
-async def test_engine_that_cannot_load_says_so_at_start_and_closes(start, spec, tmp_path):
-    engine = await start()
-    broken = type(engine)(type(engine._model)("nothing", tmp_path), [spec], engine._options)
+async def test_manifests_stop_strings_and_template_apply(start, spec, model_folder, asking, reading):
+    whole = await reading(await start(), asking(adapter="legal"))
+    stop = text_of(whole)[2:4]
+    bare = spec.manifest.model_copy(update={"stop": [stop], "chat_template": "{{ messages[-1].content }}"})
+    engine = LocalEngine(ModelFiles("tiny", model_folder, ""), [replace(spec, manifest=bare)], FLOAT32)
+    await engine.start()
+    deltas = await reading(engine, asking("hello", adapter="legal"))
+    assert deltas[-1].usage.prompt_tokens == len("hello")
+    stopping = spec.manifest.model_copy(update={"stop": [stop]})
+    await engine.close()
+    engine = LocalEngine(ModelFiles("tiny", model_folder, ""), [replace(spec, manifest=stopping)], FLOAT32)
+    await engine.start()
+    text = text_of(whole)
+    assert text_of(await reading(engine, asking(adapter="legal"))) == text[: text.find(stop)]
+    await engine.close()
+
+
+async def test_manifest_with_a_broken_template_is_refused_at_start(spec, model_folder):
+    wrong = spec.manifest.model_copy(update={"chat_template": "{% for %}"})
+    engine = LocalEngine(ModelFiles("tiny", model_folder, ""), [replace(spec, manifest=wrong)], FLOAT32)
+    with pytest.raises(AdapterError, match="adapter legal: the manifest's chat_template is wrong"):
+        await engine.start()
+    await engine.close()
+
+
+async def test_engine_closed_or_cancelled_while_it_loads_ends(spec, model_folder):
+    for stop_starting in (True, False):
+        engine = LocalEngine(ModelFiles("tiny", model_folder, ""), [spec], FLOAT32)
+        starting = asyncio.create_task(engine.start())
+        await asyncio.sleep(0)
+        if stop_starting:
+            starting.cancel()
+        await asyncio.wait_for(engine.close(), timeout=10)
+        await asyncio.wait([starting])
+        assert not engine._thread.is_alive()
+
+
+async def test_engine_that_cannot_load_says_so_at_start_and_closes(spec, tmp_path):
+    broken = LocalEngine(ModelFiles("nothing", tmp_path, ""), [spec], FLOAT32)
     with pytest.raises(EngineError, match="holds no model"):
         await broken.start()
     await broken.close()
