@@ -4,7 +4,7 @@ Its tokens are words with the white space before them ("The", " cat", " sat"); t
 `usage.completion_tokens` is the number of words sent. The same call always gives the same deltas, one token each.
 It honours max_tokens, stop strings, top_logprobs, and raises what a real engine raises.
 
-    engine = FakeEngine({"hello": "good day", "legal": FakeAnswer("it depends", logprob=-2.0)}, adapters={"legal": "v1"})
+    engine = FakeEngine({"hi": "good day", "legal": FakeAnswer("it depends", logprob=-2.0)}, adapters={"legal": "v1"})
     async for delta in engine.generate(call): ...
     engine.calls, engine.cancelled, engine.finished       # what happened, in order
 """

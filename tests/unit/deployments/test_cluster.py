@@ -10,7 +10,7 @@ import ray
 import yaml
 
 from serve_app.config import load
-from serve_app.deployments.switches import speed
+from serve_app.deployments.switches import every_node
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def test_every_node_exports_the_switches_before_ray_starts(cluster: dict[str, An
     for commands in (cluster["head_start_ray_commands"], cluster["worker_start_ray_commands"]):
         (start,) = [command for command in commands if "ray start" in command]
         exports = start[: start.index("ray start")]
-        for name in speed():
+        for name in every_node():
             assert f"{name}=" in exports
 
 

@@ -183,6 +183,12 @@ async def test_alternatives_are_reported_best_first(start, asking, reading):
         assert token.margin == pytest.approx(token.top[0][1] - token.top[1][1], abs=1e-6)
 
 
+async def test_two_engines_behind_one_gate_both_answer(start, asking, reading):
+    engines = [await start(gate_cores=1, threads=threads) for threads in (1, 2)]
+    answers = await asyncio.gather(*(reading(engine, asking(max_tokens=20)) for engine in engines for _ in range(3)))
+    assert all(deltas[-1].usage.completion_tokens == 20 for deltas in answers)
+
+
 async def test_manifests_stop_strings_and_template_apply(start, spec, model_folder, asking, reading):
     whole = await reading(await start(), asking(adapter="legal"))
     stop = text_of(whole)[2:4]

@@ -50,6 +50,13 @@ def test_character_that_is_never_completed_is_dropped(tokenizer):
     assert "".join(pieces) + stream.flush() == "ok "
 
 
+@given(ids=st.lists(st.integers(0, 255), max_size=40))  # one token for each byte
+def test_any_bytes_come_out_as_their_decoded_text_less_an_incomplete_end(tokenizer, ids):
+    stream = TextStream(tokenizer, [])
+    text = "".join(stream.push(token_id) for token_id in ids) + stream.flush()
+    assert text == tokenizer.decode(ids).rstrip("\ufffd")
+
+
 def test_stop_string_across_tokens_is_held_back_and_found(tokenizer):
     stream = TextStream(tokenizer, ["END", "水"])
     seen = [stream.push(token_id) for token_id in tokenizer.encode("an EN EN").ids]

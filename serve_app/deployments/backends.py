@@ -1,0 +1,85 @@
+"""Engine name -> the function that loads and starts it inside a replica.
+
+`local` and `fake` come with the package; `package.module:function` is anybody's own, with the shape of `Backend`.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from serve_app.config.nodes import AdapterSource, NodeSettings
+from serve_app.core import ConfigError, Engine
+
+if TYPE_CHECKING:
+    from serve_app.adapters import AdapterSpec
+    from serve_app.catalogue import ModelFiles
+
+
+class Backend(Protocol):
+    """Loads the model and its adapters; returns a started engine. `threads`: compute threads it may use."""
+
+    async def __call__(self, node: NodeSettings, adapters: Mapping[str, AdapterSource], threads: int) -> Engine:
+        """Raises CatalogueError, AdapterError or EngineError when it cannot start."""
+        ...
+
+
+async def local(node: NodeSettings, adapters: Mapping[str, AdapterSource], threads: int) -> Engine:
+    """torch in this process. Every adapter is verified against the base before the engine sees it."""
+    from serve_app.engines.local import EngineOptions, LocalEngine
+
+    model, specs = await asyncio.to_thread(_read, node.model, adapters)
+    options = EngineOptions(
+        max_rows=node.max_rows,
+        max_context_tokens=node.max_context_tokens,
+        max_waiting=node.max_waiting,
+        threads=threads,
+        dtype=node.dtype,
+        device=node.device,
+        max_tokens=node.max_tokens,
+        temperature=node.temperature,
+        top_p=node.top_p,
+        gate_cores=node.gate_cores,
+    )
+    engine = LocalEngine(model, specs, options)
+    await engine.start()
+    return engine
+
+
+def _read(name: str, adapters: Mapping[str, AdapterSource]) -> "tuple[ModelFiles, list[AdapterSpec]]":
+    """The model's files, and its adapters, verified. Reads whole files."""
+    from serve_app.adapters import load, shipped, verify
+    from serve_app.catalogue import resolve
+
+    model, specs = resolve(name), []
+    for adapter, source in adapters.items():
+        kind, _, rest = source.path.partition(":")
+        spec = load(shipped(rest) if kind == "shipped" else Path(source.path), adapter)
+        specs.append(verify(spec, model, source.base_override))
+    return model, specs
+
+
+async def fake(node: NodeSettings, adapters: Mapping[str, AdapterSource], threads: int) -> Engine:
+    """Scripted answers and no model, to try a graph out: `engine: fake`."""
+    from serve_app.engines.fake import FakeEngine
+
+    return FakeEngine(model=node.model, adapters=dict.fromkeys(adapters, "fake"))
+
+
+_SHIPPED: Mapping[str, Backend] = {"local": local, "fake": fake}
+
+
+def backend(name: str) -> Backend:
+    """The backend of an engine name. Raises ConfigError when there is none."""
+    if name in _SHIPPED:
+        return _SHIPPED[name]
+    module, colon, function = name.partition(":")
+    try:
+        if not colon:
+            raise ImportError("it is no import path")
+        found: Backend = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        known = ", ".join(_SHIPPED)
+        raise ConfigError(f"engine {name!r} is unknown ({error}); write {known} or package.module:function.") from error
+    return found

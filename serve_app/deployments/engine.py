@@ -1,0 +1,41 @@
+"""The engine deployment: bound as `Specialists` and as `Fallback`.
+
+It adds four things to an engine: a replica to live in, loopback, a health check, and a stream that ends the engine's
+row when the caller goes away. An engine step runs in the engine's own thread, never on the replica's loop.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import cast
+
+from serve_app.config.nodes import AdapterSource, NodeSettings
+from serve_app.core import Call, Delta, EngineInfo
+from serve_app.deployments.backends import backend
+from serve_app.deployments.lag import Measured
+from serve_app.deployments.loopback import bind_to_node
+
+
+class EngineServer(Measured):
+    """One replica of one engine node."""
+
+    async def __init__(self, node: NodeSettings, adapters: Mapping[str, AdapterSource], threads: int) -> None:  # type: ignore[misc]
+        """Serve awaits this. `node.engine` names the backend; `threads` are the replica's compute threads.
+
+        Raises CatalogueError or AdapterError when model or adapters cannot be used.
+        """
+        bind_to_node()
+        self._engine = await backend(node.engine)(node, adapters, threads)
+
+    async def generate(self, call: Call) -> AsyncIterator[Delta]:
+        """The engine's deltas; what core.Engine raises."""
+        async with aclosing(cast(AsyncGenerator[Delta], self._engine.generate(call))) as deltas:
+            async for delta in deltas:
+                yield delta
+
+    async def info(self) -> EngineInfo:
+        """The engine's state."""
+        return await self._engine.info()
+
+    async def check_health(self) -> None:
+        """Serve replaces the replica when the engine no longer answers."""
+        await self._engine.info()

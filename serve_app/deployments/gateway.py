@@ -1,0 +1,84 @@
+"""The ingress deployment: the gateway's FastAPI app and the patterns, in a replica.
+
+It adds five things: handles in the place of nodes, loopback, `user_config`, a probe of every node, and the end: what is
+recorded when the replica stops is sent off first.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import ValidationError
+from ray.serve.handle import DeploymentHandle
+
+from serve_app.config import Settings, describe
+from serve_app.core import ConfigError
+from serve_app.deployments.handles import EngineHandle, LedgerHandle, RouterHandle
+from serve_app.deployments.lag import Measured
+from serve_app.deployments.loopback import bind_to_node
+from serve_app.deployments.probe import NodeProbe
+from serve_app.gateway import PrometheusMetrics, Services, Tunables, create_app
+from serve_app.ledger import PriceBook, Recorder
+from serve_app.patterns import Node, PatternTable
+
+_DRAIN_STEP_S = 0.02
+
+
+class GatewayServer(Measured):
+    """One replica of the HTTP side."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        specialists: DeploymentHandle,
+        ledger: DeploymentHandle,
+        router: DeploymentHandle | None = None,
+        fallback: DeploymentHandle | None = None,
+    ) -> None:
+        """A graph without router or fallback serves fewer model names. Raises ConfigError on a missing price."""
+        bind_to_node()
+        small = EngineHandle(specialists, "specialists")
+        large = EngineHandle(fallback, "fallback") if fallback else None
+        router_node = RouterHandle(router) if router else None
+        ledger_node = LedgerHandle(ledger)
+        self._services = Services(
+            settings=settings,
+            table=PatternTable(
+                Node("specialists", settings.specialists.model, small),
+                tuple(settings.adapters),
+                settings.routes,
+                settings.cascade,
+                router_node,
+                Node("fallback", settings.fallback.model, large) if large else None,
+            ),
+            prices=PriceBook(settings.prices, settings.fallback.model, (settings.specialists.model,)),
+            recorder=Recorder(
+                ledger_node, settings.ledger.flush_ms, settings.ledger.max_batch, settings.ledger.max_pending
+            ),
+            ledger=ledger_node,
+            probe=NodeProbe(small, large, router_node, ledger_node),
+            metrics=PrometheusMetrics(),
+        )
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Serve calls this in the replica: no app is made, or pickled, at import."""
+        return create_app(self._services)
+
+    def reconfigure(self, user_config: Mapping[str, Any]) -> None:
+        """Take new tunables; queries in flight go on. Raises ConfigError naming the key, and changes nothing."""
+        try:
+            tunables = Tunables.model_validate(dict(user_config))
+        except ValidationError as error:
+            raise ConfigError(f"user_config: {describe(error)}") from error
+        self._services.reconfigure(tunables)
+
+    async def drain(self) -> None:
+        """Wait for the queries in flight, then send off their accounts. The launcher calls this before it stops."""
+        while self._services.in_flight.num_queries:  # noqa: ASYNC110  the count has no event
+            await asyncio.sleep(_DRAIN_STEP_S)
+        await self._services.recorder.flush()
+
+    async def __del__(self) -> None:
+        """Serve awaits this when the replica stops."""
+        await self._services.recorder.close()

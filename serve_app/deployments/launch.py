@@ -1,0 +1,97 @@
+"""Runs one graph on this machine: what `headrace serve` starts, as `python -m serve_app.deployments.launch`.
+
+1. Settings are checked; switches go into the environment; only then is Ray imported.
+2. A Ray of our own starts on loopback, in a private folder; another Ray of this machine is neither used nor touched.
+3. The graph is deployed, with one line per deployment that is ready; `/readyz` turning 200 prints the address.
+4. Ctrl-C or SIGTERM: queries in flight end, accounts are saved, Serve and Ray stop, the folder goes. Exit code 0.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+from pathlib import Path
+from types import FrameType
+
+from serve_app.config import CONFIG_ENV, config_path, load
+from serve_app.core import HeadraceError
+from serve_app.deployments.reports import Reporter
+from serve_app.deployments.switches import one_machine
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Block until told to stop. Returns the exit code."""
+    options = _parser().parse_args(arguments)
+    report = Reporter(as_json=options.json)
+    _take_signals()
+    try:
+        return _serve(options.graph, options.config, options.port, report)
+    except HeadraceError as error:
+        report.failed(str(error))
+        return 1
+
+
+def _serve(graph: str, config: str | None, port: int | None, report: Reporter) -> int:
+    path = config_path(config).absolute()
+    settings = load(str(path))
+    run_dir = Path(tempfile.mkdtemp(prefix="headrace-", dir=_short_temp_dir()))
+    os.environ.pop("RAY_ADDRESS", None)
+    os.environ |= one_machine(run_dir) | {CONFIG_ENV: str(path)}
+
+    from serve_app.deployments.stack import Stack, application  # imports Ray, which reads the environment above
+
+    report.starting(graph, str(run_dir))
+    stack = Stack(settings, run_dir, port or settings.gateway.port)
+    failed = True
+    try:
+        app = application(graph)
+        stack.start_ray()
+        _take_signals()
+        stack.deploy(app, report)
+        report.ready(stack.url, stack.ray_address)
+        failed = False
+        signal.pause()
+    except KeyboardInterrupt:
+        failed = False
+        report.stopping()
+    finally:
+        _let_nothing_interrupt()
+        stack.stop(report, keep_logs=failed)
+    report.stopped()
+    return 0
+
+
+def _take_signals() -> None:
+    """SIGTERM ends like Ctrl-C."""
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    """The first is heeded; what comes after it is ignored, since the end is bounded in time."""
+    _let_nothing_interrupt()
+    raise KeyboardInterrupt
+
+
+def _let_nothing_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _short_temp_dir() -> str | None:
+    """Unix socket paths hold about 100 characters and Ray adds 70, so `/tmp` is preferred to a long TMPDIR."""
+    return "/tmp" if os.access("/tmp", os.W_OK) else None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m serve_app.deployments.launch", description=__doc__)
+    parser.add_argument("--graph", default="production", help="a module of the package `graphs`")
+    parser.add_argument("--config", help="settings: a path, or the name of a packaged profile")
+    parser.add_argument("--port", type=int, help="instead of gateway.port")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per event")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,27 @@
+"""Relative paths are made absolute before they are sent: a replica has another working directory."""
+
+from pathlib import Path
+
+from serve_app.catalogue import entries
+from serve_app.store import store_url
+
+
+def model_path(model: str) -> str:
+    """A model's folder as an absolute path; a name of the catalogue, or of a hub, as it is."""
+    return model if model in entries() else folder_path(model)
+
+
+def folder_path(text: str) -> str:
+    """An existing folder as an absolute path; any other text as it is."""
+    path = Path(text).expanduser()
+    return str(path.absolute()) if path.is_dir() else text
+
+
+def ledger_url(text: str) -> str:
+    """The database URL, with a SQLite file as an absolute path. Raises ConfigError.
+
+    >>> ledger_url("sqlite:////var/lib/headrace.sqlite3"), ledger_url("postgresql://ada:pw@db/ledger")
+    ('sqlite:////var/lib/headrace.sqlite3', 'postgresql://ada:pw@db/ledger')
+    """
+    url = store_url(text)
+    return text if url.get_backend_name() != "sqlite" else f"sqlite:///{Path(str(url.database)).absolute()}"

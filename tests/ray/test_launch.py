@@ -1,0 +1,94 @@
+"""The launcher: starts beside another Ray, says what is wrong before Ray starts, and ends cleanly."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from conftest import settings_file
+from launching import STOP_S, Served, launch
+
+
+def headrace(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from serve_app.cli import main; main()", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=os.environ | environment,
+    )
+
+
+def test_ctrl_c_ends_serve_and_ray_within_its_time_and_leaves_another_ray_alone(
+    tmp_path: Path, scripted: Served
+) -> None:
+    fake = {"engine": "fake"}
+    config = settings_file(tmp_path, specialists=fake, fallback=fake)
+    served = launch("multi_lora", config, tmp_path / "stderr.log", RAY_ADDRESS=scripted.ray_address)
+    processes, folder = served.processes(), Path(served.events[0]["logs"])
+    assert len(processes) > 8
+    assert served.ray_address != scripted.ray_address
+    assert served.stop() < STOP_S
+    assert served.process.returncode == 0
+    assert not [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert not folder.exists()
+    assert httpx.get(f"{scripted.url}/readyz").status_code == httpx.codes.OK
+
+
+def test_sigterm_during_the_start_ends_it_cleanly(tmp_path: Path) -> None:
+    config = settings_file(tmp_path, specialists={"engine": "fake"}, fallback={"engine": "fake"})
+    arguments = ["--graph", "multi_lora", "--config", str(config), "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serve_app.deployments.launch", *arguments], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    with process.stdout:
+        assert "starting" in process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"cascade": {"threshold": 1.5}}, "`cascade.threshold`: Input should be less than or equal to 1, got 1.5"),
+        ({"gateway": {"prot": 1}}, "unknown key `gateway.prot`"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_before_anything_starts(
+    tmp_path: Path, change: dict[str, dict[str, object]], sentence: str
+) -> None:
+    done = headrace("serve", "--config", str(settings_file(tmp_path, **change)))
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_taken_port_is_one_sentence(scripted: Served, tmp_path: Path) -> None:
+    port = str(httpx.URL(scripted.url).port)
+    done = headrace("serve", "--config", str(settings_file(tmp_path)), "--port", port)
+    assert done.returncode == 1
+    assert f"Port {port} of 127.0.0.1 is taken" in done.stderr
+
+
+def test_a_replica_that_cannot_start_is_one_sentence(tmp_path: Path) -> None:
+    missing = {"model": str(tmp_path), "engine": "local"}
+    config = settings_file(tmp_path, specialists=missing, prices={"models": _prices(str(tmp_path))})
+    arguments = ["--graph", "multi_lora", "--config", str(config)]
+    done = subprocess.run(
+        [sys.executable, "-m", "serve_app.deployments.launch", *arguments], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("headrace: ")
+    assert done.stderr.count("\n") == 1
+
+
+def _prices(model: str) -> dict[str, object]:
+    price = {"input_usd_per_mtok": "1", "output_usd_per_mtok": "1"}
+    return {model: price, "qwen2.5-coder-0.5b-instruct": price}
