@@ -30,9 +30,9 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for the router; settings key router.artifact.")],
     floor: Annotated[
         float | None,
-        typer.Option(help="Below this probability the label is `general`; unset: best on held-out rows."),
+        typer.Option(min=0, max=1, help="Below this probability the label is `general`; unset: set on held-out rows."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the validation folds.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the validation folds.")] = 0,
     encoder: Encoder = None,
     as_json: Json = False,
 ) -> None:
@@ -68,7 +68,7 @@ def evaluate(
     router: Annotated[
         Path | None, typer.Option(help="Folder of a trained router; default: router.artifact of the settings.")
     ] = None,
-    floor: Annotated[float | None, typer.Option(help="In place of the router's own floor.")] = None,
+    floor: Annotated[float | None, typer.Option(min=0, max=1, help="In place of the router's own.")] = None,
     encoder: Encoder = None,
     as_json: Json = False,
 ) -> None:

@@ -23,7 +23,6 @@ from serve_app.engines.local.prompt import PromptEncoder
 
 SMALL = "smollm2-135m-instruct"
 LARGE = "qwen2.5-coder-0.5b-instruct"
-SHIPPED = ("legal", "medical", "code")
 QUESTIONS = (
     "What is the capital of France?",
     "Name three symptoms of a cold.",
@@ -100,8 +99,7 @@ def test_prompt_longer_than_the_context_names_both_lengths(alias, model_files):
 @pytest.fixture(scope="module")
 def tuned(model_files: Callable[[str], ModelFiles], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Name -> folder: the shipped adapters where they exist, and two of random weights and other shapes."""
-    folders = {name: adapters.shipped(name) for name in SHIPPED}
-    found = {name: path for name, path in folders.items() if (path / "adapter_config.json").exists()}
+    found = {name: adapters.shipped(name) for name in adapters.shipped_names()}
     configs = {
         "random-narrow": LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"]),
         "random-wide": LoraConfig(r=32, lora_alpha=16, use_rslora=True, target_modules="all-linear"),

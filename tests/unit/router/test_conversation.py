@@ -32,8 +32,9 @@ def test_a_second_leaning_turn_leans_on_the_topic_not_on_the_first_leaning_turn(
     assert texts[-1] == f"{DEPOSIT} and his furniture?"
 
 
-def test_a_turn_with_a_topic_of_its_own_is_read_alone() -> None:
-    assert reading(user(DEPOSIT, "Name three rivers in France."))[-1] == "Name three rivers in France."
+@pytest.mark.parametrize("turn", ["Name three rivers in France.", "Name one river.", "What time is it in Tokyo?"])
+def test_a_turn_with_a_topic_of_its_own_is_read_alone(turn: str) -> None:
+    assert reading(user(DEPOSIT, turn))[-1] == turn
 
 
 def test_system_prompt_and_answers_are_not_read() -> None:

@@ -1,0 +1,38 @@
+"""What a reader needs to judge a figure: command, commit, processor, load, versions. Imported by the benches."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+REPO = Path(__file__).resolve().parent.parent
+RESULTS = REPO / "bench" / "results"
+
+
+def describe(*packages: str) -> dict[str, Any]:
+    """The circumstances of a run that starts now; `packages` are those whose versions matter."""
+    git = ["git", "-C", str(REPO), "rev-parse", "--short", "HEAD"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    script = Path(sys.argv[0]).name
+    return {
+        "command": shlex.join(["python", f"bench/{script}", *sys.argv[1:]]),
+        "commit": commit or None,
+        "taken_at": datetime.now(UTC).isoformat(timespec="minutes"),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load_1min_before": round(os.getloadavg()[0], 2),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in packages},
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
