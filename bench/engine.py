@@ -19,21 +19,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import shlex
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import machine
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from rich.console import Console
@@ -158,12 +154,7 @@ def race(ways: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, flo
 
 def circumstances(args: argparse.Namespace) -> dict[str, Any]:
     """What a reader needs to judge the figures."""
-    git = ["git", "-C", str(REPO), "rev-parse", "--short", "HEAD"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "command": shlex.join(["python", "bench/engine.py", *sys.argv[1:]]),
+    return machine.describe("torch", "transformers", "peft") | {
         "model": args.model,
         "dtype": args.dtype,
         "threads": args.threads,
@@ -173,12 +164,6 @@ def circumstances(args: argparse.Namespace) -> dict[str, Any]:
         "rank": RANK,
         "prompt_tokens": PROMPT_TOKENS,
         "unit": "decode tokens/s, median",
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "load_1min_before": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in ("torch", "transformers", "peft")},
-        "commit": commit or None,
     }
 
 

@@ -10,17 +10,14 @@ Writes bench/results/ledger.json and prints it as the last line.
 import argparse
 import asyncio
 import json
-import os
-import platform
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import machine
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -137,26 +134,11 @@ async def commit_rate(folder: Path, num_queries: int, batch_size: int) -> dict[s
     }
 
 
-def machine() -> dict[str, Any]:
-    """Where and with what the figures were taken."""
-    commit = subprocess.run(
-        ["git", "-C", str(REPO), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return {
-        "command": " ".join(["python", "bench/ledger.py", *sys.argv[1:]]),
-        "commit": commit.stdout.strip() or None,
-        "cores": os.cpu_count(),
-        "load_1m": round(os.getloadavg()[0], 1),
-        "python": platform.python_version(),
-        "sqlite": sqlite3.sqlite_version,
-    }
-
-
 async def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """All measurements, side by side in one run."""
     return {
         "bench": "ledger",
-        "machine": machine(),
+        "machine": machine.describe("sqlalchemy") | {"sqlite": sqlite3.sqlite_version},
         "put": await put_cost(folder, args.rate, args.seconds),
         "commit": [
             await commit_rate(folder, args.queries, 500),

@@ -14,18 +14,15 @@ import asyncio
 import hashlib
 import json
 import os
-import platform
 import re
-import subprocess
 import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import machine
 import numpy as np
-import onnxruntime
-import sklearn
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -72,7 +69,12 @@ def main() -> None:
     encoder = Encoder(resolve("all-minilm-l6-v2").path, threads=1)
     router = DomainRouter.load(shipped(), encoder)
     sets = {name: read_rows(DATA / f"{name}.jsonl") for name in ("test", "test_ood")} | {"lay": read_rows(LAY_TEST)}
-    found: dict[str, Any] = {"machine": machine(), "artifact": artifact_card(router), "router": {}, "baselines": {}}
+    found: dict[str, Any] = {
+        "machine": machine.describe("numpy", "onnxruntime", "scikit-learn"),
+        "artifact": artifact_card(router),
+        "router": {},
+        "baselines": {},
+    }
     for name, rows in sets.items():
         found["router"][name] = accuracy(router, rows)
         found["router"][f"{name}_normalised"] = accuracy(router, [replace(row, text=plain(row.text)) for row in rows])
@@ -85,31 +87,6 @@ def main() -> None:
     wanted.out.parent.mkdir(parents=True, exist_ok=True)
     wanted.out.write_text(json.dumps(found, indent=1) + "\n")
     report(found)
-
-
-def machine() -> dict[str, Any]:
-    """Where and on what the figures were taken."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPO, capture_output=True, text=True, check=False)
-    return {
-        "commit": commit.stdout.strip() if commit.returncode == 0 else None,
-        "command": "bench/router.py",
-        "cpu": cpu_name(),
-        "cores": os.cpu_count(),
-        "load_average": os.getloadavg(),
-        "python": platform.python_version(),
-        "versions": {module.__name__: module.__version__ for module in (np, onnxruntime, sklearn)},
-        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
-        "taken_at": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
-    }
-
-
-def cpu_name() -> str:
-    """The processor's own name where Linux tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def artifact_card(router: DomainRouter) -> dict[str, Any]:

@@ -114,8 +114,9 @@ def machine_line(found: dict[str, Any]) -> str:
     """What the latency was taken on."""
     machine = found["machine"]
     return (
-        f"In process, one thread, nothing cached unless said; {machine['cpu']}, {machine['cores']} cores, load average "
-        f"{machine['load_average'][0]:.1f} when the run began, {machine['taken_at']} UTC. Serve's hop comes on top."
+        f"In process, one thread, nothing cached unless said; {machine['processor']}, {machine['cores']} cores, "
+        f"load average {machine['load_1min_before']:.1f} when the run began, {machine['taken_at']}. "
+        "Serve's hop comes on top."
     )
 
 

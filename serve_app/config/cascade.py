@@ -1,6 +1,6 @@
 """When a small answer is good enough. All of it can be changed at run time through `user_config`."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -20,7 +20,7 @@ class CascadeSettings(Section):
     threshold: float = Field(
         0.55, ge=0, le=1, description="Escalate below this; 0 accepts all, 1 escalates nearly all."
     )
-    route_thresholds: dict[str, float] = Field(
+    route_thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default_factory=dict, description="Threshold of single routes, by router label; others use `threshold`."
     )
     decide: Literal["prefix", "full"] = Field(

@@ -10,8 +10,8 @@ from ray.serve import Application
 
 from serve_app.config import DeploymentSettings, NodeSettings, Settings
 from serve_app.deployments.engine import EngineServer
-from serve_app.deployments.gateway import GatewayServer
-from serve_app.deployments.ledger import LedgerServer
+from serve_app.deployments.gateway import GatewayReplica
+from serve_app.deployments.ledger import LedgerReplica
 from serve_app.deployments.paths import folder_path, ledger_url, model_path
 from serve_app.deployments.router import RouterServer
 from serve_app.gateway import Tunables
@@ -46,7 +46,7 @@ def router(settings: Settings) -> Application:
 def ledger(settings: Settings) -> Application:
     """The one writer, as deployment `Ledger`."""
     url = ledger_url(settings.ledger.url)
-    deployment = serve.deployment(LedgerServer, name="Ledger", **serve_options(settings.deployments.ledger))
+    deployment = serve.deployment(LedgerReplica, name="Ledger", **serve_options(settings.deployments.ledger))
     return deployment.bind(settings.ledger.model_copy(update={"url": url}))
 
 
@@ -59,7 +59,7 @@ def gateway(settings: Settings, **nodes: Application) -> Application:
         "user_config": tunables.model_dump(mode="json"),
         "max_queued_requests": -1,  # it refuses by itself, in OpenAI's shape
     }
-    deployment = serve.deployment(serve.ingress()(GatewayServer), **options)
+    deployment = serve.deployment(serve.ingress()(GatewayReplica), **options)
     return deployment.bind(settings, **nodes)
 
 

@@ -5,6 +5,7 @@ recorded when the replica stops is sent off first.
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from serve_app.ledger import PriceBook, Recorder
 from serve_app.patterns import Node, PatternTable
 
 _DRAIN_STEP_S = 0.02
+_LOG = logging.getLogger("ray.serve")  # what ends up in the replica's log file
 
 
 class GatewayServer(Measured):
@@ -60,18 +62,25 @@ class GatewayServer(Measured):
             probe=NodeProbe(small, large, router_node, ledger_node),
             metrics=PrometheusMetrics(),
         )
+        self._configured = False
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Serve calls this in the replica: no app is made, or pickled, at import."""
         return create_app(self._services)
 
-    def reconfigure(self, user_config: Mapping[str, Any]) -> None:
-        """Take new tunables; queries in flight go on. Raises ConfigError naming the key, and changes nothing."""
+    async def reconfigure(self, user_config: Mapping[str, Any]) -> None:
+        """Take new tunables; queries in flight go on. A replica that starts with bad ones raises ConfigError.
+
+        One that runs refuses them with an error in its log and keeps the old ones: Serve answers an exception here by
+        stopping every gateway. Async although it awaits nothing: a plain function Serve runs in a thread of its own.
+        """
         try:
-            tunables = Tunables.model_validate(dict(user_config))
-        except ValidationError as error:
-            raise ConfigError(f"user_config: {describe(error)}") from error
-        self._services.reconfigure(tunables)
+            self._services.reconfigure(_tunables(user_config))
+        except ConfigError as error:
+            if not self._configured:
+                raise
+            _LOG.error("The new user_config is refused, the old one stays in force. %s", error)
+        self._configured = True
 
     async def drain(self) -> None:
         """Wait for the queries in flight, then send off their accounts. The launcher calls this before it stops."""
@@ -79,6 +88,21 @@ class GatewayServer(Measured):
             await asyncio.sleep(_DRAIN_STEP_S)
         await self._services.recorder.flush()
 
-    async def __del__(self) -> None:
-        """Serve awaits this when the replica stops."""
+    async def close(self) -> None:
+        """Send off what is recorded and take no more. Raises LedgerError saying how many accounts are not saved."""
         await self._services.recorder.close()
+
+
+class GatewayReplica(GatewayServer):
+    """What Serve runs: `__del__` is its only hook for the end. It awaits it; Python, elsewhere, would not."""
+
+    async def __del__(self) -> None:
+        await self.close()
+
+
+def _tunables(user_config: Mapping[str, Any]) -> Tunables:
+    """Raises ConfigError naming the key."""
+    try:
+        return Tunables.model_validate(dict(user_config))
+    except ValidationError as error:
+        raise ConfigError(f"user_config: {describe(error)}") from error

@@ -35,6 +35,13 @@ class LedgerServer(Measured):
         """Serve replaces the replica when the database cannot be read."""
         await self._ledger.query("")
 
-    async def __del__(self) -> None:
-        """Serve awaits this when the replica stops."""
+    async def close(self) -> None:
+        """Finish what is under way and disconnect."""
         await self._ledger.close()
+
+
+class LedgerReplica(LedgerServer):
+    """What Serve runs: `__del__` is its only hook for the end. It awaits it; Python, elsewhere, would not."""
+
+    async def __del__(self) -> None:
+        await self.close()

@@ -47,6 +47,21 @@ def load_model(path: Path, dtype: torch.dtype, device: torch.device) -> Any:
     return model.to(device).eval().requires_grad_(False)
 
 
+def context_limit(config: Any, wanted: int) -> int:
+    """Tokens a row may hold: at most `wanted`, and no more than the model answers rightly over whole slots.
+
+    Mistral and its like name a sliding window but no kinds of layers: up to the window it is full attention. The
+    `longrope` embedding rescales all positions of a batch once one row passes the original length.
+    """
+    limits = [wanted, getattr(config, "max_position_embeddings", None)]
+    if getattr(config, "layer_types", None) is None:
+        limits.append(getattr(config, "sliding_window", None))
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "longrope":
+        limits.append(rope.get("original_max_position_embeddings"))
+    return min(limit for limit in limits if limit is not None)
+
+
 def cache_argument(model: nn.Module) -> str:
     """How this transformers version names the cache in `forward`: `cache` since 5.2x, `past_key_values` before."""
     return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"

@@ -117,6 +117,9 @@ class EngineLoop:
             busy_s = time.perf_counter() - start_s
         self._account(plan, tokens, busy_s)
         for row, token in zip(plan.sampled, tokens, strict=True):
+            if token is None:  # before any row is freed: a move would leave a copy of what is not finite
+                self._runner.clear(row.index)
+        for row, token in zip(plan.sampled, tokens, strict=True):
             self._deliver(row, token)
 
     def _wait_for_work(self) -> bool:
@@ -145,7 +148,6 @@ class EngineLoop:
     def _deliver(self, row: Row, token: SampledToken | None) -> None:
         """Give a row its token; free the row if that was its last."""
         if token is None:
-            self._runner.clear(row.index)
             self._give_up(row, EngineError("the model's output was not finite; check this adapter and the dtype"))
             return
         finish = self._finish(row, token)

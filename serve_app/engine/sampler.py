@@ -14,6 +14,8 @@ from serve_app.engine.request import Row, SampledToken
 
 _LEAST = -1e4
 """Stands for log 0, so that an impossible token adds 0 to the entropy and not 0 x -inf."""
+_GREEDY_BELOW = 1e-5
+"""A lower temperature is greedy: divided by it, log-probabilities overflow float32 and nothing would be left."""
 _NUCLEUS_GUESS = 1024
 """Tokens sorted for top_p before falling back to the whole vocabulary: a full sort costs more than the lm_head."""
 
@@ -47,7 +49,7 @@ def sample(logits: torch.Tensor, rows: Sequence[Row]) -> list[SampledToken | Non
 def _choose(logprobs: torch.Tensor, best: int, row: Row) -> int:
     """The row's next token from its log-probabilities [vocab]."""
     request = row.request
-    if request.temperature == 0:
+    if request.temperature < _GREEDY_BELOW:
         return best
     probabilities = torch.softmax(logprobs / request.temperature, dim=-1)
     uniform = row.random.random()
@@ -63,7 +65,9 @@ def _nucleus(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
     if float(top.values.sum()) < top_p and probabilities.shape[0] > _NUCLEUS_GUESS:
         top = probabilities.sort(descending=True)
     before = top.values.cumsum(0) - top.values
-    return top.indices[before < top_p]
+    wanted = before < top_p
+    wanted[0] = True  # a top_p too small for float32 is 0 there
+    return top.indices[wanted]
 
 
 def _invert(weights: torch.Tensor, uniform: float) -> int:

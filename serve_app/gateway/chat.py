@@ -6,7 +6,7 @@ from typing import Any
 from serve_app.core import Answer, TokenStat
 from serve_app.gateway.merge import Piece
 from serve_app.gateway.parse import Ask
-from serve_app.gateway.shapes import Choice, Envelope, finite, usage
+from serve_app.gateway.shapes import Choice, Envelope, finite, shown, usage
 
 
 class ChatShape:
@@ -20,9 +20,9 @@ class ChatShape:
     def text_chunk(self, piece: Piece) -> dict[str, Any] | None:
         """See `Shape`."""
         delta = piece.delta
-        if not delta.text and not (self._logprobs and delta.tokens):
+        tokens = shown(delta.tokens) if self._logprobs else None
+        if not delta.text and not tokens:
             return None
-        tokens = delta.tokens if self._logprobs else None
         return self._chunk(piece.choice_index, {"content": delta.text}, tokens, None)
 
     def end_chunk(self, piece: Piece) -> dict[str, Any]:
@@ -39,7 +39,7 @@ class ChatShape:
             {
                 "index": index,
                 "message": {"role": "assistant", "content": choice.text, "refusal": None},
-                "logprobs": _logprobs(choice.tokens) if self._logprobs else None,
+                "logprobs": _logprobs(shown(choice.tokens)) if self._logprobs else None,
                 "finish_reason": choice.finish_reason,
             }
             for index, choice in enumerate(choices)

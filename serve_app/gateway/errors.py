@@ -132,4 +132,9 @@ async def on_client_left(request: Request, error: Exception) -> Response:
 
 def sse_error(error: Exception) -> bytes:
     """The event that ends a stream that failed. No [DONE] follows: the openai client raises APIError on it."""
-    return b"data: " + json.dumps(error_object(error), ensure_ascii=False).encode() + b"\n\n"
+    return sse_event(error_object(error))
+
+
+def sse_event(body: Mapping[str, Any]) -> bytes:
+    """One server-sent event. In ASCII: many clients, httpx's `iter_lines` too, also end a line at U+2028 or U+0085."""
+    return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"

@@ -56,6 +56,13 @@ async def _pump(index: int, stream: AsyncGenerator[Delta], queue: asyncio.Queue[
             async for delta in stream:
                 finished = delta.finish_reason is not None
                 queue.put_nowait(Piece(index, delta))
-        queue.put_nowait(_End(None if finished else EngineError("The engine broke off its answer; try again.")))
+        queue.put_nowait(_End(None) if finished else _broken_off())
+    except asyncio.CancelledError:
+        queue.put_nowait(_broken_off())  # it may be the stream's own, as of an engine that stops: nobody must wait then
+        raise
     except Exception as error:
         queue.put_nowait(_End(error))
+
+
+def _broken_off() -> _End:
+    return _End(EngineError("The engine broke off its answer; try again."))

@@ -1,6 +1,5 @@
 """Sends the answer of one query, whole or as server-sent events. Both read the same pieces."""
 
-import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -10,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from serve_app.gateway.disconnect import send_or_leave, until_disconnect
-from serve_app.gateway.errors import log_error, sse_error
+from serve_app.gateway.errors import log_error, sse_error, sse_event
 from serve_app.gateway.ids import QUERY_ID_HEADER
 from serve_app.gateway.life import LiveQuery
 from serve_app.gateway.merge import Piece
@@ -67,9 +66,9 @@ class QueryResponse(Response):
         ended: list[Piece] = []
         async with aclosing(self._live.pieces()) as ready:
             async for pieces in ready:
-                if body := b"".join(_event(chunk) for piece in pieces for chunk in self._chunks(piece, ended)):
+                if body := b"".join(sse_event(chunk) for piece in pieces for chunk in self._chunks(piece, ended)):
                     yield body
-        yield b"".join(_event(chunk) for chunk in self._last_chunks(ended[-1])) + _DONE
+        yield b"".join(sse_event(chunk) for chunk in self._last_chunks(ended[-1])) + _DONE
 
     def _chunks(self, piece: Piece, ended: list[Piece]) -> list[dict[str, Any]]:
         """The chunks of a piece; the end of the last choice waits for the account."""
@@ -86,10 +85,6 @@ class QueryResponse(Response):
         if self._ask.include_usage:
             return [end, with_account(self._shape.usage_chunk(account), account)]
         return [with_account(end, account)]
-
-
-def _event(chunk: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(chunk, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
 
 
 async def _send_body(send: Send, body: bytes, last: bool = False) -> None:

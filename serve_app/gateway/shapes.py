@@ -1,5 +1,6 @@
 """What the two APIs' answers have in common; `chat` and `texts` fill in the rest."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -73,6 +74,11 @@ class Envelope:
 def with_account(body: dict[str, Any], account: Answer) -> dict[str, Any]:
     """`body` with the `headrace` object."""
     return {**body, "headrace": public_account(account)}
+
+
+def shown(tokens: Sequence[TokenStat]) -> list[TokenStat]:
+    """The tokens whose log-probabilities are reported: an end token has no text, and OpenAI leaves it out."""
+    return [token for token in tokens if token.text]
 
 
 def usage(account: Answer) -> dict[str, Any]:

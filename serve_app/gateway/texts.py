@@ -6,7 +6,7 @@ from typing import Any
 from serve_app.core import Answer, TokenStat
 from serve_app.gateway.merge import Piece
 from serve_app.gateway.parse import Ask
-from serve_app.gateway.shapes import Choice, Envelope, finite, usage
+from serve_app.gateway.shapes import Choice, Envelope, finite, shown, usage
 
 
 class TextShape:
@@ -21,9 +21,9 @@ class TextShape:
     def text_chunk(self, piece: Piece) -> dict[str, Any] | None:
         """See `Shape`."""
         delta = piece.delta
-        if not delta.text and not (self._logprobs and delta.tokens):
+        if not delta.text and not (self._logprobs and shown(delta.tokens)):
             return None
-        return self._envelope.chunk([self._choice(piece.choice_index, delta.text, delta.tokens, None)])
+        return self._envelope.chunk([self._choice(piece.choice_index, delta.text, shown(delta.tokens), None)])
 
     def end_chunk(self, piece: Piece) -> dict[str, Any]:
         """See `Shape`."""
@@ -36,7 +36,7 @@ class TextShape:
     def whole(self, choices: list[Choice], account: Answer) -> dict[str, Any]:
         """See `Shape`."""
         bodies = [
-            self._choice(index, choice.text, choice.tokens, choice.finish_reason)
+            self._choice(index, choice.text, shown(choice.tokens), choice.finish_reason)
             for index, choice in enumerate(choices)
         ]
         return self._envelope.whole(bodies, account)
@@ -52,10 +52,17 @@ class TextShape:
             offsets.append(offset)
             offset += len(token.text)
         self._offsets[index] = offset
-        tops = [{text: finite(logprob) for text, logprob in token.top} for token in tokens]
         return {
             "tokens": [token.text for token in tokens],
             "token_logprobs": [finite(token.logprob) for token in tokens],
-            "top_logprobs": tops if self._num_top else None,
+            "top_logprobs": [_alternatives(token) for token in tokens] if self._num_top else None,
             "text_offset": offsets,
         }
+
+
+def _alternatives(token: TokenStat) -> dict[str, float]:
+    """Text -> log-probability, with the chosen token's as OpenAI has it; of equal texts the likeliest counts."""
+    table: dict[str, float] = {}
+    for text, logprob in (*token.top, (token.text, token.logprob)):
+        table.setdefault(text, finite(logprob))
+    return table

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from serve_app.confidence import AcceptanceRule
-from serve_app.core import Delta, Query, TokenStat
+from serve_app.core import Delta, Query, RouteScore, TokenStat
 from serve_app.patterns.answerers import Node, Single
 from serve_app.patterns.trace import OpenAttempt, Trace
 
@@ -47,7 +47,7 @@ class Cascade:
                     tokens.extend(delta.tokens)
                     if not _enough(len(tokens), rule.tokens_needed(), finished):
                         continue
-                    if not _judge(attempt, trace, rule, tokens):
+                    if not _judge(attempt, trace.route, rule, tokens):
                         return
                     accepted = True
                 if finished:
@@ -61,17 +61,19 @@ def _enough(num_tokens: int, needed: int | None, finished: bool) -> bool:
     return finished or (needed is not None and num_tokens >= needed)
 
 
-def _judge(attempt: OpenAttempt, trace: Trace, rule: AcceptanceRule, tokens: list[TokenStat]) -> bool:
+def _judge(attempt: OpenAttempt, route: RouteScore | None, rule: AcceptanceRule, tokens: list[TokenStat]) -> bool:
     """Decide on exactly the tokens the rule asks for, however the engine grouped them into deltas.
 
     A rejected draft is billed for the tokens that were judged: how far the engine ran on before the abort reached
     it is chance, and equal queries must cost the same (docs/decisions/0003-bill-of-a-draft.md).
     """
-    judged = tokens[: rule.tokens_needed()]
-    decision = rule.decide(judged, trace.route.label if trace.route else None)
+    needed = rule.tokens_needed()
+    judged = tokens[:needed]
+    decision = rule.decide(judged, route.label if route else None)
     attempt.confidence = decision.confidence
-    trace.reason = decision.reason
+    attempt.reason = decision.reason
     if not decision.accept:
-        attempt.bill_only(len(judged))
+        if len(judged) == needed:  # a shorter draft came to its end, and all that the engine counted is due
+            attempt.bill_only(needed)
         attempt.settle("escalated")
     return decision.accept

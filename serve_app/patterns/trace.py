@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 
-from serve_app.core import Answer, Attempt, Call, Delta, Engine, Outcome, Query, RouteScore, Usage
+from serve_app.core import Answer, Attempt, Call, Delta, Engine, EngineError, Outcome, Query, RouteScore, Usage
 
 
 class OpenAttempt:
@@ -18,6 +18,8 @@ class OpenAttempt:
         self.usage = Usage()
         self.adapter_version: str | None = None
         self.confidence: float | None = None
+        self.reason = ""
+        """Why the cascade accepted or escalated it; empty where nobody judged."""
         self.outcome: Outcome | None = None
         self._started_s = time.perf_counter()
         self._ms: float | None = None
@@ -29,11 +31,15 @@ class OpenAttempt:
         """
         try:
             deltas: AsyncIterator[Delta] = engine.generate(self.call)
+            finished = False
             async with aclosing(deltas) as source:  # type: ignore[type-var]
                 async for delta in source:
                     self.usage = delta.usage
                     self.adapter_version = delta.adapter_version
+                    finished = delta.finish_reason is not None
                     yield delta
+            if not finished:
+                raise EngineError(f"The engine of {self.node} broke off its answer; try again.")
         except Exception:
             self.settle("failed")
             raise
@@ -71,7 +77,6 @@ class Trace:
     def __init__(self, query: Query) -> None:
         self.query = query
         self.route: RouteScore | None = None
-        self.reason = ""
         self.failed = False
         """Set by whoever reports an error to the client."""
         self.first_token_ms: float | None = None
@@ -94,7 +99,7 @@ class Trace:
         attempts = tuple(attempt.record() for attempt in self._attempts)
         accepted = [attempt for attempt in attempts if attempt.outcome == "accepted"]
         last = accepted[0] if accepted else None
-        judged = next((a.confidence for a in attempts if a.confidence is not None), None)
+        judged = next((attempt for attempt in self._attempts if attempt.confidence is not None), None)
         return Answer(
             query_id=self.query.query_id,
             created_at_s=self.query.created_at_s,
@@ -108,8 +113,8 @@ class Trace:
             adapter_version=last.adapter_version if last else None,
             model=last.model if last else None,
             escalated=any(attempt.outcome == "escalated" for attempt in attempts),
-            reason=self.reason,
-            confidence=judged,
+            reason=judged.reason if judged else "",
+            confidence=judged.confidence if judged else None,
             first_token_ms=self.first_token_ms,
             ms=(time.perf_counter() - self._started_s) * 1000,
         )

@@ -1,5 +1,6 @@
-"""Run as a program: deploys the production graph of the cluster profile on pretend nodes (one CPU head, two one-GPU workers)
-with fake engines, and prints which node each replica lies on, as JSON: [{"deployment", "node", "head", "num_gpus"}].
+"""Run as a program: deploys the cascade graph of the cluster profile, with fake engines, on pretend nodes (one CPU head
+and two one-GPU workers), and prints on one line which node each replica lies on:
+[{"deployment", "node", "head", "num_gpus"}].
 """
 
 import json

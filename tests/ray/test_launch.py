@@ -1,6 +1,8 @@
 """The launcher: starts beside another Ray, says what is wrong before Ray starts, and ends cleanly."""
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,7 +81,7 @@ def test_a_taken_port_is_one_sentence(scripted: Served, tmp_path: Path) -> None:
 def test_a_replica_that_cannot_start_is_one_sentence(tmp_path: Path) -> None:
     missing = {"model": str(tmp_path), "engine": "local"}
     config = settings_file(tmp_path, specialists=missing, prices={"models": _prices(str(tmp_path))})
-    arguments = ["--graph", "multi_lora", "--config", str(config)]
+    arguments = ["--graph", "multi_lora", "--config", str(config), "--json"]
     done = subprocess.run(
         [sys.executable, "-m", "serve_app.deployments.launch", *arguments], capture_output=True, text=True, timeout=120
     )
@@ -87,6 +89,9 @@ def test_a_replica_that_cannot_start_is_one_sentence(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("headrace: ")
     assert done.stderr.count("\n") == 1
+    logs = Path(json.loads(done.stdout.splitlines()[0])["logs"])
+    assert (logs / "session_latest").exists(), "the logs of a failed start are kept"
+    shutil.rmtree(logs)
 
 
 def _prices(model: str) -> dict[str, object]:

@@ -17,7 +17,7 @@ from serve_app.adapters import AdapterSpec
 from serve_app.catalogue import ModelFiles
 from serve_app.core import Call, Delta, EngineError, EngineInfo, ModelNotFound
 from serve_app.engine.gate import CoreGate
-from serve_app.engine.load import load_model, read_adapters, read_shape
+from serve_app.engine.load import context_limit, load_model, read_adapters, read_shape
 from serve_app.engine.loop import EngineLoop, Gate
 from serve_app.engine.options import EngineOptions
 from serve_app.engine.probe import choose_device, choose_dtype
@@ -164,7 +164,7 @@ class LocalEngine:
             if adapter.manifest.chat_template is not None:
                 encoder.check(adapter)
         model = load_model(path, dtype, device)
-        context = min(options.max_context_tokens, model.config.max_position_embeddings)
+        context = context_limit(model.config, options.max_context_tokens)
         runner = Runner(model, read_adapters(self._adapters, model), options.max_rows, context)
         with gate():
             runner.warm_up()

@@ -33,11 +33,11 @@ class DeltaStream:
     def token(self, token: SampledToken, finish: FinishReason | None, usage: Usage) -> bool:
         """See Sink. Called from the engine's thread."""
         text = "" if finish == "stop" else self._text.push(token.token_id)
+        if finish is not None:
+            text += self._text.flush()
         if self._text.stopped:
             finish = "stop"
-        elif finish is not None:
-            text += self._text.flush()
-        self._hand_over(Delta(text, (self._stat(token, finish, usage),), finish, usage, self._version), None)
+        self._hand_over(Delta(text, (self._stat(token),), finish, usage, self._version), None)
         return self._text.stopped
 
     def fail(self, error: HeadraceError) -> None:
@@ -64,7 +64,7 @@ class DeltaStream:
         if not awake:
             self._loop.call_soon_threadsafe(self._ready.set)
 
-    def _stat(self, token: SampledToken, finish: FinishReason | None, usage: Usage) -> TokenStat:
+    def _stat(self, token: SampledToken) -> TokenStat:
         return TokenStat(
             token_id=token.token_id,
             text=self._decode(token.token_id, skip_special=True),

@@ -38,6 +38,7 @@ def test_the_environment_names_the_file(tmp_path: Path, raw: dict[str, Any], mon
     [
         ("cascade", "treshold", 0.5, "unknown key `cascade.treshold`"),
         ("cascade", "threshold", 1.5, "`cascade.threshold`: Input should be less than or equal to 1, got 1.5"),
+        ("cascade", "route_thresholds", {"legal": 5}, "`cascade.route_thresholds.legal`: Input should be less than"),
         ("cascade", "signal", "vibes", "`cascade.signal`"),
         ("specialists", "max_rows", 0, "`specialists.max_rows`"),
         ("routes", "adapters", {"legal": "nobody"}, "'nobody', which is not under `adapters`"),

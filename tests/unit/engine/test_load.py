@@ -3,9 +3,10 @@ import dataclasses
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, MistralConfig, Qwen2Config
 
 from serve_app.core import AdapterError, EngineError
-from serve_app.engine.load import load_model, read_pairs
+from serve_app.engine.load import context_limit, load_model, read_pairs
 
 
 def spoiled(tiny, tmp_path, change):
@@ -43,3 +44,21 @@ def test_file_that_is_no_safetensors_is_refused(tiny, tmp_path):
 def test_folder_without_a_model_is_one_clear_error(tmp_path):
     with pytest.raises(EngineError, match="cannot be loaded"):
         load_model(tmp_path, torch.float32, torch.device("cpu"))
+
+
+ROPE = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        (LlamaConfig(max_position_embeddings=256), 100),
+        (LlamaConfig(max_position_embeddings=64), 64),
+        (MistralConfig(max_position_embeddings=256, sliding_window=8), 8),
+        (MistralConfig(max_position_embeddings=256, sliding_window=None), 100),
+        (Qwen2Config(max_position_embeddings=256, sliding_window=8, use_sliding_window=False), 100),
+        (LlamaConfig(rope_parameters={**ROPE, "original_max_position_embeddings": 32, "factor": 8.0}), 32),
+    ],
+)
+def test_context_ends_where_full_attention_over_a_slot_would_be_wrong(config, limit):
+    assert context_limit(config, 100) == limit

@@ -120,3 +120,17 @@ def test_base_weights_are_never_changed(tiny, drive):
         name.replace(".base.", "."): value for name, value in driver.loop._runner._model.state_dict().items()
     }
     assert all(torch.equal(value, runner_state[name]) for name, value in before.items())
+
+
+def test_nan_is_not_left_behind_when_a_row_that_ends_makes_the_failed_row_move(tiny, drive, references):
+    driver = drive(tiny.runner(max_rows=2), max_rows=2)
+    ended = driver.submit(PROMPTS[0], adapter=ADAPTERS[0], max_tokens=2)
+    poisoned = driver.submit(PROMPTS[4], adapter=ADAPTERS[4])
+    driver.loop.step()
+    with torch.inference_mode():
+        driver.loop._runner._cache.slots[0].values[1, :, :9].fill_(float("nan"))
+    driver.loop.step()
+    assert ended.finish == "length" and "not finite" in str(poisoned.error)
+    sinks = [driver.submit(PROMPTS[index], adapter=ADAPTERS[index]) for index in (3, 0)]
+    driver.finish()
+    assert [sink.ids for sink in sinks] == [references[3][0], references[0][0]]

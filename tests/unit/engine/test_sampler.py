@@ -54,3 +54,11 @@ def test_row_that_is_not_finite_is_none_and_leaves_the_others_alone():
     logits = torch.tensor([[1.0, 2.0], [float("nan"), 1.0], [1.0, float("-inf")]])
     first, bad, masked = sample(logits, [row(), row(), row()])
     assert first.token_id == 1 and bad is None and masked.token_id == 0 and masked.entropy == 0.0
+
+
+@pytest.mark.parametrize(
+    "fields", [{"temperature": 1.0, "top_p": 1e-300}, {"temperature": 1e-300}, {"temperature": 1e-40, "top_p": 0.5}]
+)
+def test_parameters_too_small_for_float32_mean_the_best_token(fields):
+    logits = torch.log(torch.tensor([[0.3, 0.5, 0.2]]))
+    assert sample(logits, [row(**fields)])[0].token_id == 1

@@ -10,6 +10,13 @@ from serve_app.engines.local.stream import DeltaStream
 TOKEN = SampledToken(40, -0.5, 1.0, 0.3)
 
 
+class Undecided:
+    """A decoder that waits for more, as after a token that ends inside a character."""
+
+    def step(self, tokenizer, token_id):
+        return None
+
+
 @pytest.fixture
 def tokenizer(model_folder):
     return Tokenizer.from_file(str(model_folder / "tokenizer.json"))
@@ -43,3 +50,12 @@ async def test_text_held_back_for_a_stop_string_comes_with_the_last_token(tokeni
     assert (await stream.next()).text == ""
     assert not stream.token(TOKEN, "length", Usage(1, 0, 2))
     assert (await stream.next()).text == letter + letter
+
+
+async def test_stop_string_that_the_last_text_completes_is_the_reason(tokenizer, monkeypatch):
+    stream = DeltaStream(tokenizer, ("!",), None)
+    monkeypatch.setattr(stream._text, "_decoder", Undecided())
+    bang = SampledToken(tokenizer.token_to_id("!"), -0.5, 1.0, 0.3)
+    assert stream.token(bang, "length", Usage(1, 0, 1))
+    delta = await stream.next()
+    assert (delta.text, delta.finish_reason) == ("", "stop")

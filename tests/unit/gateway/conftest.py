@@ -90,6 +90,20 @@ class SplitCharacters:
 
 
 @dataclass
+class Playback:
+    """An engine that gives these deltas to every call."""
+
+    deltas: Sequence[Delta]
+
+    async def generate(self, call: Any) -> AsyncIterator[Delta]:
+        for delta in self.deltas:
+            yield delta
+
+    async def info(self) -> Any:
+        return await FakeEngine().info()
+
+
+@dataclass
 class World:
     """One gateway, its engines, and what it wrote down."""
 
@@ -165,6 +179,21 @@ async def make_world() -> AsyncIterator[Callable[..., World]]:
 def world(make_world: Callable[..., World]) -> World:
     """A gateway as configured above."""
     return make_world()
+
+
+@pytest.fixture
+def playback() -> type[Playback]:
+    return Playback
+
+
+@pytest.fixture
+def world_with_end_token(make_world: Callable[..., World]) -> World:
+    """Its small model says "yes" and then its end token, as the local engine reports one."""
+    top = (("<|im_end|>", -0.1),)
+    yes, end = TokenStat(1, "yes", -0.05, 0.2, 3.0, top), TokenStat(2, "", -0.1, 0.2, 3.0, top)
+    return make_world(
+        small=Playback([Delta("yes", (yes,), None, Usage(1, 0, 1)), Delta("", (end,), "stop", Usage(1, 0, 2))])
+    )
 
 
 @pytest.fixture

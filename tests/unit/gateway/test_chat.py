@@ -1,5 +1,7 @@
 """Answers of /v1/chat/completions through the official client."""
 
+import json
+
 import pytest
 
 from serve_app.engines.fake import FakeAnswer, FakeEngine
@@ -191,3 +193,21 @@ async def test_a_model_that_computes_no_numbers_is_escalated(make_world, stream,
     response = await world.chat(stream=stream)
     account = events(response)[-2]["headrace"] if stream else response.json()["headrace"]
     assert (account["escalated"], account["confidence"]) == (True, 0.0)
+
+
+async def test_an_end_token_is_billed_and_not_among_the_logprobs(world_with_end_token, events):
+    body = (await world_with_end_token.chat(model="base", logprobs=True)).json()
+    assert [token["token"] for token in body["choices"][0]["logprobs"]["content"]] == ["yes"]
+    assert body["usage"]["completion_tokens"] == 2
+    chunks = events(await world_with_end_token.chat(model="base", logprobs=True, stream=True))[:-1]
+    listed = [chunk["choices"][0]["logprobs"] for chunk in chunks]
+    assert [len(logprobs["content"]) for logprobs in listed if logprobs] == [1]
+
+
+async def test_every_event_is_one_line_however_a_client_splits_lines(make_world):
+    text = "one\u2028two\u2029three\x85four\x0bfive"
+    response = await make_world(small=FakeEngine(default=text)).chat(model="base", stream=True)
+    lines = [line.removeprefix("data: ") async for line in response.aiter_lines() if line]
+    chunks = [json.loads(line) for line in lines[:-1]]
+    assert lines[-1] == "[DONE]"
+    assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == text

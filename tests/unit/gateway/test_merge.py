@@ -66,3 +66,14 @@ async def test_what_came_before_an_error_is_yielded_first():
         async for pieces in merged([failing()]):
             seen += [piece.delta.text for piece in pieces]
     assert seen == ["a"]
+
+
+async def test_a_stream_that_cancels_itself_is_an_error_and_not_a_wait_without_end():
+    async def cancelled():
+        yield Delta("a")
+        raise asyncio.CancelledError
+
+    with pytest.raises(EngineError, match="broke off"):
+        async with asyncio.timeout(5):
+            async for _ in merged([cancelled(), words(["a"])]):
+                pass

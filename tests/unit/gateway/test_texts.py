@@ -2,6 +2,8 @@
 
 import pytest
 
+from serve_app.core import Delta, TokenStat, Usage
+
 
 @pytest.mark.parametrize("prompt", ["easy", ["easy"]])
 async def test_whole_completion_has_openai_shape(world, prompt):
@@ -74,3 +76,18 @@ async def test_what_is_not_supported_is_refused_by_name(world, extra, param):
     assert response.status_code == 400
     assert response.json()["error"]["param"] == param
     assert not world.small.calls
+
+
+async def test_alternatives_hold_the_chosen_token_and_the_likeliest_of_those_with_one_text(make_world, playback):
+    top = (("\ufffd", -0.5), ("\ufffd", -2.0))
+    world = make_world(small=playback([Delta("b", (TokenStat(1, "b", -3.0, 1.0, 1.0, top),), "stop", Usage(1, 0, 1))]))
+    answer = await world.openai().completions.create(model="base", prompt="easy", logprobs=2)
+    assert answer.choices[0].logprobs.top_logprobs == [{"\ufffd": -0.5, "b": -3.0}]
+
+
+async def test_an_end_token_is_billed_and_not_among_the_logprobs(world_with_end_token):
+    client, ask = world_with_end_token.openai(), {"model": "base", "prompt": "easy", "logprobs": 1}
+    whole = await client.completions.create(**ask)
+    assert (whole.choices[0].logprobs.tokens, whole.usage.completion_tokens) == (["yes"], 2)
+    chunks = [chunk async for chunk in await client.completions.create(**ask, stream=True)]
+    assert [chunk.choices[0].logprobs.tokens for chunk in chunks if chunk.choices[0].logprobs] == [["yes"]]

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -180,3 +181,16 @@ async def test_a_route_has_its_own_threshold():
         async for _ in pattern.answer(QUERY, trace, None, 0):
             pass
         assert trace.answer().escalated is escalated
+
+
+@pytest.mark.parametrize("decide", ["prefix", "full"])
+async def test_a_draft_without_token_statistics_is_escalated_and_billed_in_full(decide):
+    class Silent(FakeEngine):
+        async def generate(self, call):
+            async for delta in super().generate(call):
+                yield replace(delta, tokens=())
+
+    small = Silent(default="five words of an answer")
+    _, account = await answered(cascade(small, FakeEngine(), decide=decide))
+    assert [one.outcome for one in account.attempts] == ["escalated", "accepted"]
+    assert account.attempts[0].usage.completion_tokens == 5

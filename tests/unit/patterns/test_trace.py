@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from serve_app.core import Call, Delta, RouteScore, SamplingParams, Usage
+from serve_app.core import Call, Delta, EngineError, RouteScore, SamplingParams, Usage
 from serve_app.patterns import Trace
 
 
@@ -108,10 +108,31 @@ async def test_an_engine_that_raises_when_called_is_a_failed_attempt(query):
 async def test_a_draft_is_billed_for_the_judged_tokens_only(query):
     class Fast:
         async def generate(self, call):
-            yield Delta("abc", usage=Usage(7, 2, 30, 0.5))
+            yield Delta("abc", finish_reason="length", usage=Usage(7, 2, 30, 0.5))
 
     trace = Trace(query)
     attempt = begin(trace)
     async for _ in attempt.stream(Fast()):
         attempt.bill_only(3)
     assert trace.answer().attempts[0].usage == Usage(7, 2, 3, 0.5)
+
+
+def test_reason_and_confidence_are_of_one_attempt_whichever_choice_was_judged_last(query):
+    trace = Trace(query)
+    first, second = begin(trace, 0), begin(trace, 1)
+    second.confidence, second.reason = 0.9, "sure"
+    first.confidence, first.reason = 0.2, "unsure"
+    account = trace.answer()
+    assert (account.confidence, account.reason) == (0.2, "unsure")
+
+
+async def test_an_attempt_that_breaks_off_without_a_reason_failed(query, playback):
+    class Broken(playback):
+        async def generate(self, call):
+            yield Delta("half", usage=Usage(7, 0, 1))
+
+    trace = Trace(query)
+    with pytest.raises(EngineError, match="broke off"):
+        async for _ in begin(trace).stream(Broken([], [])):
+            pass
+    assert (trace.answer().attempts[0].outcome, trace.answer().attempts[0].usage.completion_tokens) == ("failed", 1)

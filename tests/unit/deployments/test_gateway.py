@@ -1,0 +1,92 @@
+"""The gateway's shim: tunables, probe, drain. HTTP has its own tests."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import httpx
+import pytest
+
+from serve_app.config import load
+from serve_app.core import Answer, ConfigError, LedgerError
+from serve_app.deployments.gateway import GatewayServer
+from serve_app.engines.fake import FakeEngine
+
+SETTINGS = load("demo")
+
+
+class MemoryLedger:
+    """Keeps accounts in a list."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+
+    async def record(self, answers: Sequence[Answer]) -> None:
+        self.answers.extend(answers)
+
+    async def query(self, query_id: str) -> dict[str, Any] | None:
+        return None
+
+
+class SilentLedger(MemoryLedger):
+    async def query(self, query_id: str) -> dict[str, Any] | None:
+        raise LedgerError("the database is away")
+
+
+def server(plain_handle: Any, ledger: MemoryLedger, **engine: Any) -> GatewayServer:
+    specialists = plain_handle(FakeEngine(adapters=dict.fromkeys(SETTINGS.adapters, "v1"), **engine))
+    return GatewayServer(SETTINGS, specialists, plain_handle(ledger), fallback=plain_handle(FakeEngine()))
+
+
+def client(gateway: GatewayServer) -> httpx.AsyncClient:
+    app = gateway.__serve_build_asgi_app__()
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway")
+
+
+async def ask(http: httpx.AsyncClient) -> Any:
+    body = {"model": "auto", "messages": [{"role": "user", "content": "hi"}]}
+    return (await http.post("/v1/chat/completions", json=body)).json()["headrace"]
+
+
+async def test_new_tunables_are_in_force_for_the_next_query(plain_handle: Any) -> None:
+    gateway = server(plain_handle, MemoryLedger())
+    async with client(gateway) as http:
+        assert not (await ask(http))["escalated"]
+        await gateway.reconfigure({"cascade": {"threshold": 0.99}})
+        assert (await ask(http))["escalated"]
+
+
+async def test_a_replica_does_not_start_with_a_bad_user_config(plain_handle: Any) -> None:
+    with pytest.raises(ConfigError, match=r"user_config: `cascade.threshold`.*got 3"):
+        await server(plain_handle, MemoryLedger()).reconfigure({"cascade": {"threshold": 3}})
+    with pytest.raises(ConfigError, match=r"unknown key `treshold`"):
+        await server(plain_handle, MemoryLedger()).reconfigure({"treshold": 3})
+
+
+async def test_a_running_replica_refuses_a_bad_user_config_and_serves_on(
+    plain_handle: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = server(plain_handle, MemoryLedger())
+    await gateway.reconfigure({"cascade": {"threshold": 0.5}})
+    await gateway.reconfigure({"cascade": {"threshold": 3}})
+    assert "`cascade.threshold`" in caplog.text
+    async with client(gateway) as http:
+        assert not (await ask(http))["escalated"]
+
+
+async def test_readyz_says_which_node_does_not_answer(plain_handle: Any) -> None:
+    async with client(server(plain_handle, SilentLedger())) as http:
+        response = await http.get("/readyz")
+    assert response.status_code == httpx.codes.SERVICE_UNAVAILABLE
+    assert response.json()["nodes"] == {"specialists": "ok", "fallback": "ok", "ledger": "the database is away"}
+
+
+async def test_drain_waits_for_queries_in_flight_and_hands_their_accounts_over(plain_handle: Any) -> None:
+    ledger = MemoryLedger()
+    gateway = server(plain_handle, ledger, first_token_s=0.1)
+    async with client(gateway) as http:
+        query = asyncio.create_task(ask(http))
+        await asyncio.sleep(0.05)
+        await gateway.drain()
+        assert [answer.outcome for answer in ledger.answers] == ["accepted"]
+        await query
