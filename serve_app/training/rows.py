@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +35,8 @@ class Row:
 
 def read_rows(path: Path) -> list[Row]:
     """All rows of a JSONL file, in order. Raises DataError naming file and line on the first bad one."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+    try:  # split, not splitlines: U+2028 and friends may stand unescaped inside a JSON string
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read as UTF-8 text ({error}); give a JSONL file.") from error
     rows = [_row(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
@@ -49,16 +48,6 @@ def read_rows(path: Path) -> list[Row]:
 def file_digest(path: Path) -> str:
     """sha256 of a file's bytes, hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def with_system_prompt(rows: Sequence[Row], system_prompt: str | None) -> list[Row]:
-    """The rows with a system turn put first where they have none of their own."""
-    if not system_prompt:
-        return list(rows)
-    system = Message("system", system_prompt)
-    return [
-        row if row.messages[0].role == "system" else replace(row, messages=(system, *row.messages)) for row in rows
-    ]
 
 
 def _row(line: str, source: str) -> Row:

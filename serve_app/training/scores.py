@@ -8,7 +8,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 _OPERATORS = {"|", "||", "&&", ";", "&", "|&"}
+_FENCE = re.compile(r"```[\w+-]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _TOKEN = re.compile(r"\w+|[^\w\s]")
+
+
+def bare_code(answer: str) -> str:
+    """The first fenced block of an answer that has one, else the answer: chat around the code is not held against it.
+
+    >>> bare_code("Use this:\\n```bash\\nls -l\\n```")
+    'ls -l'
+    """
+    found = _FENCE.search(answer)
+    return found[1].strip() if found else answer
 
 
 def exact(answer: str, reference: str) -> float:
@@ -17,7 +28,7 @@ def exact(answer: str, reference: str) -> float:
     >>> exact("ls  -l\\n", "ls -l")
     1.0
     """
-    return float(" ".join(answer.split()) == " ".join(reference.split()))
+    return float(bare_code(answer).split() == reference.split())
 
 
 def command_template(command: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -44,7 +55,7 @@ def command_template(command: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 def template(answer: str, reference: str) -> float:
     """1 when both commands use the same utilities in the same order with the same flags."""
-    return float(command_template(answer) == command_template(reference))
+    return float(command_template(bare_code(answer)) == command_template(reference))
 
 
 def token_f1(answer: str, reference: str) -> float:
@@ -53,7 +64,8 @@ def token_f1(answer: str, reference: str) -> float:
     >>> token_f1("sorted(x)", "sorted(y)")
     0.75
     """
-    return _f1(_overlap(tokens(answer), tokens(reference)), len(tokens(answer)), len(tokens(reference)))
+    left, right = tokens(bare_code(answer)), tokens(reference)
+    return _f1((Counter(left) & Counter(right)).total(), len(left), len(right))
 
 
 def rouge_l(answer: str, reference: str) -> float:
@@ -85,10 +97,6 @@ METRICS = (*GENERATED, "choice", "loss")
 
 def _flags(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted({word.split("=")[0] for word in words if word.startswith("-") and word != "-"}))
-
-
-def _overlap(left: Sequence[str], right: Sequence[str]) -> int:
-    return (Counter(left) & Counter(right)).total()
 
 
 def _f1(num_common: int, num_left: int, num_right: int) -> float:

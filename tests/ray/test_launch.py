@@ -17,7 +17,7 @@ from launching import STOP_S, Served, launch
 
 def headrace(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from serve_app.cli import main; main()", *arguments],
+        [sys.executable, "-c", "from serve_app.cli.main import main; main()", *arguments],
         capture_output=True,
         text=True,
         timeout=60,

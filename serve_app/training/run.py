@@ -1,0 +1,139 @@
+"""One run from rows to an adapter folder: score the base, train, score again, publish with a card.
+
+The run folder beside the adapter (`NAME.run`) holds the checkpoint and the scores of each row, so that a run that was
+broken off anywhere goes on with `resume`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from serve_app.catalogue import ModelFiles
+from serve_app.training import checkpoint
+from serve_app.training.base import Trainee, load_trainee
+from serve_app.training.dataset import Dataset, first_of_each_group
+from serve_app.training.evaluate import EvaluationOptions, evaluate
+from serve_app.training.lora import RunResult, StepReport, run_digest, train
+from serve_app.training.options import TrainingError, TrainOptions
+from serve_app.training.plan import Encoded, encode
+from serve_app.training.publish import Outcome, publish
+from serve_app.training.routed import Labeller, Routed, as_routed
+from serve_app.training.rows import Row
+from serve_app.training.statistics import Comparison, RowScore, compare
+
+
+class Watch(Protocol):
+    """Who follows a run; the command line draws bars."""
+
+    def stage(self, title: str, total: int) -> Callable[[int], None]:
+        """A stage begins; the returned function is told how many of `total` more are done."""
+        ...
+
+    def step(self, report: StepReport) -> None:
+        """A training step is done."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a run made."""
+
+    out: Path
+    result: RunResult
+    comparisons: tuple[Comparison, ...]
+    routed: Routed | None
+    too_long: tuple[str, ...]
+    """Training rows left out because the prompt fills the maximum length."""
+    num_cut: int
+    """Training rows whose completion was cut."""
+
+
+def run(
+    base: ModelFiles,
+    dataset: Dataset,
+    out: Path,
+    options: TrainOptions,
+    evaluation: EvaluationOptions,
+    watch: Watch,
+    resume: bool = False,
+    labeller: Labeller | None = None,
+    notes: Sequence[str] = (),
+) -> Trained:
+    """Train one adapter and publish it to `out`; with a `labeller` its figures as routed are reported too.
+
+    `notes` are sentences for the card, such as what else the machine was doing.
+
+    Raises TrainingError, DataError or AdapterError, each one sentence, before any training where it can be known then.
+    """
+    work = out.with_name(f"{out.name}.run")
+    _refuse_overwriting(out, work, resume)
+    trainee = load_trainee(base.path, options)
+    encoded = encode(dataset.train, trainee.tokenizer, options.max_length_tokens)
+    digest = run_digest(options, dataset.train_sha256, base.source_digest, dataset.manifest.system_prompt)
+    rows = _held_out(dataset, evaluation)
+    held_out = f"{base.source_digest} {dataset.evaluation_sha256} {dataset.manifest.system_prompt} {evaluation}"
+    before = _scores(trainee, rows, evaluation, work / "before.json", held_out, watch, adapted=False)
+    result = train(trainee, encoded.examples, options, work, digest, resume, watch.step)
+    _round_to_bfloat16(trainee)
+    after = _scores(trainee, rows, evaluation, work / "after.json", f"{digest} {held_out}", watch, adapted=True)
+    comparisons = tuple(compare(before, after, options.seed)) if rows else ()
+    routed = as_routed(out.name, rows, before, after, labeller, options.seed) if rows and labeller else None
+    outcome = Outcome(result, comparisons, routed, _left_out(encoded), notes)
+    publish(out, trainee, base, dataset, options, outcome)
+    return Trained(out, result, comparisons, routed, encoded.too_long, encoded.num_cut)
+
+
+def _refuse_overwriting(out: Path, work: Path, resume: bool) -> None:
+    if out.exists() and any(out.iterdir()):
+        raise TrainingError(f"{out} is not empty; give --out a new folder.")
+    if not resume and (work / checkpoint.FILE_NAME).exists():
+        raise TrainingError(f"{work} holds a run that is not finished; pass --resume to go on, or delete it.")
+
+
+def _held_out(dataset: Dataset, options: EvaluationOptions) -> list[Row]:
+    if options.rows_per_group is None:
+        return dataset.evaluation
+    return first_of_each_group(dataset.evaluation, options.rows_per_group)
+
+
+def _scores(
+    trainee: Trainee,
+    rows: Sequence[Row],
+    options: EvaluationOptions,
+    path: Path,
+    key: str,
+    watch: Watch,
+    adapted: bool,
+) -> list[RowScore]:
+    """Scores of the held-out rows; those stored under the same key, which says what they depend on, are taken."""
+    if not rows:
+        return []
+    if path.exists():
+        stored = json.loads(path.read_bytes())
+        if stored["key"] == key:
+            return [RowScore(**score) for score in stored["scores"]]
+    total = sum(len(row.metrics or (options.metric,)) for row in rows)
+    advance = watch.stage("Scoring the adapter" if adapted else "Scoring the base", total)
+    scores = evaluate(trainee, rows, options, adapted, advance)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps({"key": key, "scores": [asdict(score) for score in scores]}), encoding="utf-8")
+    partial.replace(path)
+    return scores
+
+
+def _round_to_bfloat16(trainee: Trainee) -> None:
+    """What is scored is what is published: weights in bfloat16."""
+    with torch.no_grad():
+        for parameter in trainee.trainable().values():
+            parameter.copy_(parameter.bfloat16())
+
+
+def _left_out(encoded: Encoded) -> dict[str, int]:
+    return {"rows_left_out_as_too_long": len(encoded.too_long), "completions_cut": encoded.num_cut}
