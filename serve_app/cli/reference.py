@@ -14,13 +14,10 @@ def config() -> None:
 
 
 @app.command()
-def cli() -> None:
+def cli(context: typer.Context) -> None:
     """Print docs/cli.md: every command with its help."""
     from typer.cli import get_docs_for_click
-    from typer.main import get_command
 
-    from serve_app.cli.main import app as root
-
-    command = get_command(root)
-    page = get_docs_for_click(obj=command, ctx=typer.Context(command), name="headrace")
+    root = context.find_root()
+    page = get_docs_for_click(obj=root.command, ctx=typer.Context(root.command), name="headrace")
     typer.echo("\n".join(line.rstrip() for line in page.splitlines()))

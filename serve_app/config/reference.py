@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -29,45 +30,51 @@ def _section(prefix: str, model: type[BaseModel]) -> Iterator[str]:
     yield "| key | type | default | meaning |\n|---|---|---|---|"
     nested: list[tuple[str, type[BaseModel]]] = []
     for name, info in model.model_fields.items():
-        inner = _model_in(info.annotation)
+        inner = _models_in(info.annotation)
         path = f"{prefix}.{name}" if prefix else name
-        if inner:
-            nested.append((path if inner is info.annotation else f"{path}.NAME", inner))
-        kind = "section" if inner is info.annotation else _type_name(info.annotation)
-        yield f"| `{path}` | {kind} | {_default(info, inner)} | {info.description} |"
+        is_section = info.annotation in inner
+        nested += [(path if is_section else f"{path}.NAME", one) for one in inner]
+        kind = "section" if is_section else _type_name(info.annotation)
+        yield f"| `{path}` | {kind} | {_default(info, bool(inner))} | {info.description} |"
     yield ""
     seen: dict[type[BaseModel], str] = {}
-    for path, inner in nested:
-        if inner in seen:
-            yield f"## `{path}`\n\nThe same keys as `{seen[inner]}`.\n"
+    for path, one in nested:
+        if one in seen:
+            yield f"## `{path}`\n\nThe same keys as `{seen[one]}`.\n"
         else:
-            seen[inner] = path
-            yield from _section(path, inner)
+            seen[one] = path
+            yield from _section(path, one)
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The settings model in an annotation such as `X` or `dict[str, X]`."""
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The settings models in an annotation such as `X` or `dict[str, X | Y]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in getattr(annotation, "__args__", ()):
-        if found := _model_in(inner):
-            return found
-    return None
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models_in(inner)]
 
 
 def _type_name(annotation: Any) -> str:
-    name = (
-        annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
-    )
-    return (
-        name.replace("typing.", "").replace("|", "\\|").replace("serve_app.config.", "").replace("pydantic.types.", "")
-    )
+    """A type as people write it.
+
+    >>> _type_name(dict[str, int | None])
+    'dict[str, int or None]'
+    """
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_name(arguments[0])
+    if origin is Literal:
+        return " or ".join(f"`{value}`" for value in arguments)
+    if origin in (Union, UnionType):
+        return " or ".join(_type_name(argument) for argument in arguments)
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(_type_name(argument) for argument in arguments)}]"
+    return "None" if annotation is NoneType else str(annotation.__name__)
 
 
-def _default(info: FieldInfo, inner: type[BaseModel] | None) -> str:
+def _default(info: FieldInfo, has_own_table: bool) -> str:
     if info.is_required():
         return "required"
     value = info.get_default(call_default_factory=True, validated_data={})
-    if inner or value is None:
+    if has_own_table or value is None:
         return "" if value is None else "see below"
     return f"`{json.dumps(value, default=str)}`"

@@ -15,6 +15,8 @@ QUERIES = {
     "general": "Tell me about a good way to spend a rainy afternoon.",
 }
 
+UNSURE = "CMake cannot find Boost"
+
 
 @pytest.mark.parametrize("route", QUERIES)
 def test_a_query_is_routed_answered_and_billed_the_same_streamed_and_whole(
@@ -38,14 +40,13 @@ def test_a_query_is_routed_answered_and_billed_the_same_streamed_and_whole(
 def test_a_query_that_the_small_model_is_unsure_of_is_answered_by_the_large_one(
     production: Served, openai_production: openai.OpenAI
 ) -> None:
-    """Asked hot, the small model strays among unlikely words, and its confidence falls below any sane threshold."""
-    for seed in range(8):
-        answer = ask(
-            openai_production, "zxq blorf vint? qua 77 hm", max_tokens=32, temperature=2.0, seed=seed, model="cascade"
-        )
-        if answer.headrace["escalated"]:
-            break
-    bill = account(production, answer.headrace["query_id"])
+    """The code specialist knows shell and Python one-liners; of CMake it knows little, and its probabilities say so."""
+    whole = ask(openai_production, UNSURE, max_tokens=40)
+    *_, last = chunks = list(ask(openai_production, UNSURE, max_tokens=40, stream=True))
+    assert text_of(chunks) == whole.choices[0].message.content
+    assert last.headrace["cost_usd"] == whole.headrace["cost_usd"]
+    assert whole.headrace["escalated"] and whole.headrace["confidence"] < 0.5
+    bill = account(production, whole.headrace["query_id"])
     assert [(attempt["node"], attempt["outcome"]) for attempt in bill["attempts"]] == [
         ("specialists", "escalated"),
         ("fallback", "accepted"),
