@@ -71,7 +71,12 @@ def paired_modules(weights: Path, entries: Mapping[str, TensorEntry], rank: int)
     shapes: dict[str, dict[str, tuple[int, ...]]] = {}
     for key, entry in entries.items():
         module, matrix = _parsed(key, weights)
-        shapes.setdefault(module, {})[matrix] = entry.shape
+        pair = shapes.setdefault(module, {})
+        if matrix in pair:
+            raise AdapterError(
+                f"{weights}: {module} has two lora_{matrix}; save the adapter again, one adapter a file."
+            )
+        pair[matrix] = entry.shape
     widths: dict[str, tuple[int, int]] = {}
     for module, pair in shapes.items():
         if set(pair) != {"A", "B"}:

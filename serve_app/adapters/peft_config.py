@@ -65,7 +65,7 @@ def read_peft_config(folder: Path) -> PeftConfig:
     return PeftConfig(
         rank=_rank(record, path),
         alpha=_alpha(record, path),
-        use_rslora=record.get("use_rslora") is True,
+        use_rslora=_use_rslora(record, path),
         base_model=_base_model(record, path),
     )
 
@@ -81,7 +81,7 @@ def _read_object(path: Path) -> dict[str, Any]:
         )
     try:
         record = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise AdapterError(f"{path} is not readable JSON ({error}); save the adapter again.") from error
     if not isinstance(record, dict):
         raise AdapterError(f"{path} holds no JSON object; save the adapter again with PEFT.")
@@ -119,6 +119,13 @@ def _alpha(record: dict[str, Any], path: Path) -> float:
     if not isinstance(alpha, int | float) or isinstance(alpha, bool) or not 0 < alpha < 1e6:
         raise AdapterError(f"{path}: lora_alpha is {alpha!r}; it must be a number greater than 0.")
     return float(alpha)
+
+
+def _use_rslora(record: dict[str, Any], path: Path) -> bool:
+    found = record.get("use_rslora") or False
+    if not isinstance(found, bool):
+        raise AdapterError(f"{path}: use_rslora is {found!r}; it must be true or false.")
+    return found
 
 
 def _base_model(record: dict[str, Any], path: Path) -> str | None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from serve_app.adapters.manifest import AdapterManifest
+from serve_app.config.nodes import ADAPTER_NAME
 from serve_app.core import RESERVED_MODELS, AdapterError
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,7 @@ class AdapterSpec:
 
 def check_name(name: str) -> str:
     """The name, if an adapter may have it. Raises AdapterError when it is malformed or reserved."""
-    if not _NAME.fullmatch(name):
+    if not ADAPTER_NAME.fullmatch(name):
         raise AdapterError(
             f"adapter name {name!r} is not allowed; use 1 to 64 of a-z, 0-9, dot, underscore and hyphen, "
             "beginning with a letter or digit."

@@ -91,7 +91,7 @@ def _header(path: Path, num_bytes: int) -> tuple[dict[str, Any], int]:
             raise AdapterError(f"{path} is no safetensors file or is cut short; copy or save it again.")
         try:
             header = json.loads(opened.read(length))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise AdapterError(f"{path} has a damaged safetensors header ({error}); save the adapter again.") from error
     if not isinstance(header, dict):
         raise AdapterError(f"{path} has a damaged safetensors header; save the adapter again.")
@@ -100,9 +100,9 @@ def _header(path: Path, num_bytes: int) -> tuple[dict[str, Any], int]:
 
 def _entry(record: Any, name: str, path: Path, data_begin: int) -> TensorEntry:
     try:
-        dtype, shape = record["dtype"], tuple(int(side) for side in record["shape"])
+        dtype, shape = str(record["dtype"]), tuple(int(side) for side in record["shape"])
         begin, end = (int(offset) for offset in record["data_offsets"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise AdapterError(f"{path} has a damaged header at the tensor {name}; save the adapter again.") from error
     if dtype not in _FORMATS:
         raise AdapterError(f"{path}: the tensor {name} is {dtype}; only {', '.join(_FORMATS)} can be served.")

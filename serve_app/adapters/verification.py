@@ -14,7 +14,7 @@ from serve_app.adapters.spec import AdapterSpec
 from serve_app.catalogue import ModelFiles
 from serve_app.core import AdapterError
 
-_LAYER = re.compile(r"(?:model\.)+layers\.(\d+)\.(?:self_attn|mlp)\.\w+")
+_LAYER = re.compile(r"model\.layers\.(0|[1-9]\d*)\.(?:self_attn\.[qkvo]_proj|mlp\.(?:gate|up|down)_proj)")
 
 
 def verify(spec: AdapterSpec, base: ModelFiles, base_override: bool = False) -> AdapterSpec:

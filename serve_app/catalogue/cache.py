@@ -105,8 +105,15 @@ def resolve(model: str) -> ModelFiles:
 
 
 def _local(folder: Path) -> ModelFiles:
-    found = records.read(folder)
+    try:
+        found = records.read(folder)
+    except CatalogueError as error:  # an adapter's folder has a file of that name too
+        raise CatalogueError(
+            f"{folder} is no model folder: its {records.FILE} describes no model; name the base, not an adapter."
+        ) from error
     if found is not None:
+        if (bad := found.missing(folder)) is not None:
+            raise CatalogueError(f"{found.folder(folder) / bad} is missing or cut short: copy the model folder again.")
         return ModelFiles(found.alias, found.folder(folder), found.source_digest)
     files = records.record_files(folder, model_paths(folder))
     return ModelFiles(folder.name, folder, records.tree_digest(files))

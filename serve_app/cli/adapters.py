@@ -18,7 +18,7 @@ app = typer.Typer(help="LoRA adapters: list, check, prepare data for, train.", n
 DEFAULT_BASE = "smollm2-135m-instruct"
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-Metric = Literal["loss", "exact", "template", "token_f1", "rouge_l", "choice"]
+Metric = Literal["loss", "exact", "template", "token_f1", "rouge_l", "verdict", "choice"]
 Schedule = Literal["cosine", "linear"]
 Dtype = Literal["auto", "bfloat16", "float32"]
 Base = Annotated[str, typer.Option(help="Catalogue name or folder of the base model.")]
@@ -105,7 +105,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Of initial weights, row order and bootstrap.")] = 0,
     dtype: Annotated[Dtype, typer.Option(help="auto times both and takes the faster.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads; default: torch's choice.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: torch's choice.")] = None,
     eval_max_tokens: Annotated[int, typer.Option(help="Longest generated answer when scoring.")] = 64,
     eval_rows: Annotated[int | None, typer.Option(help="Score at most so many rows of each group.")] = None,
     as_routed: Annotated[
@@ -120,7 +120,7 @@ def train(
     from serve_app.training.dataset import read_dataset
 
     dataset = read_dataset(data, evaluation, system_prompt)
-    use_torch(threads)
+    use_torch(threads, device)
     from serve_app.catalogue import resolve
     from serve_app.training.evaluate import EvaluationOptions
     from serve_app.training.options import TrainOptions

@@ -26,6 +26,10 @@ def ask(
     ] = False,
 ) -> None:
     """Ask a question: the answer as it streams, then route, adapter, confidence, escalation, cost and savings."""
+    if key is not None and not key.isprintable():
+        raise typer.BadParameter("the API key holds characters that no HTTP header can carry; check --key")
+    if not all(_is_unicode(text) for text in (question, system or "", model)):
+        raise typer.BadParameter("the question is not valid UTF-8; check the terminal's encoding")
     roles = (("system", system), ("user", question))
     body: dict[str, Any] = {
         "model": model,
@@ -51,6 +55,11 @@ def ask(
         from rich.console import Console
 
         Console().print(summary(account), style="dim", markup=False, highlight=False, soft_wrap=True)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether no stray byte of the command line is left in `text`, where Python keeps it as a lone surrogate."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def summary(account: dict[str, Any]) -> str:
@@ -86,7 +95,7 @@ def _chunks(url: str, key: str | None, body: dict[str, Any]) -> Iterator[dict[st
     """The chunks of a streamed answer. Raises HeadraceError with the server's own sentence, or why there is none."""
     import httpx
 
-    headers = {"authorization": f"Bearer {key}"} if key else {}
+    headers = {b"authorization": f"Bearer {key}".encode()} if key else {}
     timeout = httpx.Timeout(None, connect=_CONNECT_TIMEOUT_S)
     try:
         with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, headers=headers, timeout=timeout) as answer:
@@ -112,7 +121,10 @@ def _events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
         data = line.removeprefix("data: ")
         if data == "[DONE]":
             return
-        chunk = json.loads(data)
+        try:
+            chunk = json.loads(data)
+        except ValueError as error:
+            raise HeadraceError("The server sent something else than an answer; is it a Headrace server?") from error
         if "error" in chunk:
             raise HeadraceError(chunk["error"]["message"])
         yield chunk

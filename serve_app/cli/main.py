@@ -48,3 +48,7 @@ def main() -> None:
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(1)  # the reader of our output left, as in `headrace … | head`
+    except OSError as error:
+        where = f"{error.filename} cannot be used" if error.filename else "The system refused"
+        typer.echo(f"headrace: {where}: {error.strerror or error}; check path, permissions and disk space.", err=True)
+        sys.exit(1)

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pkgutil
 import socket
 import sys
 from importlib.util import find_spec
@@ -30,8 +31,8 @@ def serve(
 
     path = config_path(config).absolute()
     settings = load(str(path))
-    if find_spec(f"graphs.{graph}") is None:
-        raise ConfigError(f"There is no graph {graph!r}; choose production, cascade, router or multi_lora.")
+    if graph not in (known := _graphs()):
+        raise ConfigError(f"There is no graph {graph!r}; choose {', '.join(known)}.")
     _check_port(settings.gateway.host, port or settings.gateway.port)
     _pull_missing(_models(graph, settings))
     arguments = ["--graph", graph, "--config", str(path)]
@@ -39,6 +40,13 @@ def serve(
     arguments += ["--json"] if as_json else []
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", _LAUNCHER, *arguments])
+
+
+def _graphs() -> list[str]:
+    """The modules of the package `graphs`, found without importing one."""
+    spec = find_spec("graphs")
+    folders = spec.submodule_search_locations if spec else None
+    return [module.name for module in pkgutil.iter_modules(folders or [])]
 
 
 def _models(graph: str, settings: "Settings") -> list[str]:

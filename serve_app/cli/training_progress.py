@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -11,17 +12,26 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from serve_app.core import ConfigError
+
 if TYPE_CHECKING:
     from serve_app.training.lora import StepReport
 
 _LINE_EVERY_S = 30.0
 
 
-def use_torch(threads: int | None) -> None:
-    """Set the thread count, and keep the model libraries' own bars and notices off the terminal."""
+def use_torch(threads: int | None, device: str) -> None:
+    """Set the thread count, and keep the model libraries' own bars and notices off the terminal.
+
+    Raises ConfigError for a device that this machine's torch does not have.
+    """
     import torch
     from transformers.utils import logging
 
+    if device.partition(":")[0] not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"The device {device!r} is unknown; write auto, cpu, cuda or cuda:N.")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"The device is {device}, and torch finds no GPU here; use --device cpu.")
     if threads is not None:
         torch.set_num_threads(threads)
     logging.set_verbosity_error()

@@ -1,11 +1,14 @@
 """From a YAML file to `Settings`; a mistake is one sentence that names the key and the value."""
 
 import os
+from collections.abc import Hashable
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from yaml.constructor import ConstructorError
 
 from serve_app.config.settings import Settings
 from serve_app.core import ConfigError
@@ -39,16 +42,38 @@ def load(name_or_path: str | None = None) -> Settings:
     """Read and check the settings file. Raises ConfigError naming the key at fault."""
     path = config_path(name_or_path)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        problem = " ".join(str(error).split())
-        raise ConfigError(f"{path}: not valid YAML ({problem}).") from error
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}; check the file's permissions.") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid YAML ({_problem(error)}).") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: the file must hold a mapping of sections; see docs/configuration.md.")
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(f"{path}: {describe(error)}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    """A safe loader to which a key that is given twice is an error: the last one would win in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise ConstructorError(None, None, f"the key {key.value!r} is given twice", key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def _problem(error: Exception) -> str:
+    """What is wrong with the file and where; never the line itself, which may hold a key or a password."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return " ".join(str(error).split())
 
 
 def describe(error: ValidationError) -> str:
@@ -64,7 +89,7 @@ def describe(error: ValidationError) -> str:
             parts.append(f"unknown key `{key}`: remove it or correct its spelling")
         elif problem["type"] == "missing":
             parts.append(f"key `{key}` is missing")
-        elif "key" in key or isinstance(problem["input"], dict):
+        elif "key" in key or key.startswith("ledger") or isinstance(problem["input"], dict):
             parts.append(f"`{key}`: {message}")
         else:
             parts.append(f"`{key}`: {message}, got {problem['input']!r}")

@@ -1,16 +1,20 @@
 """Which model each engine node runs, and how much of it at once."""
 
+import re
 from typing import Literal
 
 from pydantic import Field
 
 from serve_app.config.section import Section
 
+ADAPTER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+"""What an adapter may be called, as a whole; it is also a model name and a folder name."""
+
 
 class NodeSettings(Section):
     """One engine node: a base model, its batch and its context."""
 
-    model: str = Field(description="Catalogue name, `hf:org/name@revision` or a local directory of the base model.")
+    model: str = Field(description="Catalogue name or local directory of the base model.")
     engine: str = Field(
         "local",
         description="What runs the model: `local` (torch, in the replica), `fake` (scripted answers, to try a graph) "
@@ -40,5 +44,5 @@ class AdapterSource(Section):
 
     path: str = Field(description="A PEFT directory, or `shipped:NAME` for a specialist that comes with the package.")
     base_override: bool = Field(
-        False, description="Accept an adapter whose manifest names another base digest (it is smoke-tested first)."
+        False, description="Accept an adapter made for another base, unverified; its shapes must fit all the same."
     )

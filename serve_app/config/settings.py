@@ -8,7 +8,7 @@ from serve_app.config.cascade import CascadeSettings
 from serve_app.config.deployments import DeploymentsSettings
 from serve_app.config.gateway import GatewaySettings
 from serve_app.config.ledger import LedgerSettings
-from serve_app.config.nodes import AdapterSource, NodeSettings
+from serve_app.config.nodes import ADAPTER_NAME, AdapterSource, NodeSettings
 from serve_app.config.prices import PricesSettings
 from serve_app.config.routing import RouterSettings, RoutesSettings
 from serve_app.config.section import Section
@@ -36,6 +36,8 @@ class Settings(Section):
         for name in self.adapters:
             if name in RESERVED_MODELS:
                 raise ValueError(f"adapters.{name}: the name is reserved; choose another")
+            if not ADAPTER_NAME.fullmatch(name):
+                raise ValueError(f"adapters.{name}: a name is 1 to 64 of a-z, 0-9, dot, underscore and hyphen")
         for label, adapter in {**self.routes.adapters, "default": self.routes.default}.items():
             if adapter != "base" and adapter not in self.adapters:
                 raise ValueError(f"routes: {label!r} names adapter {adapter!r}, which is not under `adapters`")

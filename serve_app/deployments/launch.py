@@ -8,6 +8,7 @@
 
 import argparse
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -30,6 +31,9 @@ def main(arguments: list[str] | None = None) -> int:
     except HeadraceError as error:
         report.failed(str(error))
         return 1
+    except KeyboardInterrupt:  # before there was anything to stop
+        report.stopped()
+        return 0
 
 
 def _serve(graph: str, config: str | None, port: int | None, report: Reporter) -> int:
@@ -39,7 +43,11 @@ def _serve(graph: str, config: str | None, port: int | None, report: Reporter) -
     os.environ.pop("RAY_ADDRESS", None)
     os.environ |= one_machine(run_dir) | {CONFIG_ENV: str(path)}
 
-    from serve_app.deployments.stack import Stack, application  # imports Ray, which reads the environment above
+    try:
+        from serve_app.deployments.stack import Stack, application  # imports Ray, which reads the environment above
+    except KeyboardInterrupt:
+        shutil.rmtree(run_dir, ignore_errors=True)
+        raise
 
     report.starting(graph, str(run_dir))
     stack = Stack(settings, run_dir, port or settings.gateway.port)

@@ -18,10 +18,10 @@ def folder_path(text: str) -> str:
 
 
 def ledger_url(text: str) -> str:
-    """The database URL, with a SQLite file as an absolute path. Raises ConfigError.
+    """The database, a SQLite file as an absolute path: in a URL a `?` or `%` would be syntax. Raises ConfigError.
 
     >>> ledger_url("sqlite:////var/lib/headrace.sqlite3"), ledger_url("postgresql://ada:pw@db/ledger")
-    ('sqlite:////var/lib/headrace.sqlite3', 'postgresql://ada:pw@db/ledger')
+    ('/var/lib/headrace.sqlite3', 'postgresql://ada:pw@db/ledger')
     """
     url = store_url(text)
-    return text if url.get_backend_name() != "sqlite" else f"sqlite:///{Path(str(url.database)).absolute()}"
+    return text if url.get_backend_name() != "sqlite" else str(Path(str(url.database)).absolute())

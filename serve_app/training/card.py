@@ -12,6 +12,7 @@ _MEANING = {
     "token_f1": "F1 of tokens",
     "rouge_l": "ROUGE-L F1",
     "choice": "balanced accuracy, likeliest of the choices",
+    "verdict": "balanced accuracy of the yes or no that is generated; where neither is, of the likelier first token",
     "loss": "nats a token of the reference, lower is better",
 }
 

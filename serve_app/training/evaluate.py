@@ -16,7 +16,7 @@ from serve_app.training.base import Trainee
 from serve_app.training.lora import target_nll
 from serve_app.training.plan import Example, encode, micro_batches, prompt_ids
 from serve_app.training.rows import Row
-from serve_app.training.scores import GENERATED
+from serve_app.training.scores import BALANCED, GENERATED, stated_verdict
 from serve_app.training.statistics import RowScore
 
 _BATCH_ROWS = 32
@@ -140,8 +140,9 @@ def _texts(
     for start in range(0, len(order), _BATCH_ROWS):
         batch = order[start : start + _BATCH_ROWS]
         texts = generate(trainee, [prompts[index] for index in batch], options)
+        texts = [_with_verdict(trainee, rows[index], text) for index, text in zip(batch, texts, strict=True)]
         found = [
-            RowScore(index, rows[index].group, metric, GENERATED[metric](text, rows[index].completion), answer=text)
+            _text_score(rows[index], index, metric, text)
             for index, text in zip(batch, texts, strict=True)
             for metric in rows[index].metrics or (options.metric,)
             if metric in GENERATED
@@ -149,6 +150,21 @@ def _texts(
         scores += found
         on_rows(len(found))
     return scores
+
+
+def _with_verdict(trainee: Trainee, row: Row, text: str) -> str:
+    """A model that talks around a yes-or-no question is not failed for that: its likelier choice is added."""
+    if "verdict" not in row.metrics or not row.choices or stated_verdict(text) is not None:
+        return text
+    example = Example(tuple(prompt_ids(row.messages, trainee.tokenizer)), 0)
+    return (
+        f"{_choice_score(trainee, row, 0, _next_logits(trainee, [example])[0]).answer}. [likelier choice; said: {text}]"
+    )
+
+
+def _text_score(row: Row, index: int, metric: str, text: str) -> RowScore:
+    label = row.completion if metric in BALANCED else ""
+    return RowScore(index, row.group, metric, GENERATED[metric](text, row.completion), label=label, answer=text)
 
 
 def generate(trainee: Trainee, prompts: Sequence[Sequence[int]], options: EvaluationOptions) -> list[str]:

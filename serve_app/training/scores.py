@@ -78,6 +78,24 @@ def rouge_l(answer: str, reference: str) -> float:
     return _f1(_common_subsequence(left, right), len(left), len(right))
 
 
+def stated_verdict(answer: str) -> str | None:
+    """`yes` or `no` as an answer states it: its first word, else its last yes or no; None when it says neither.
+
+    >>> [stated_verdict(answer) for answer in ("It is about insurance, so no.", "Yes, there is no cap.", "Perhaps.")]
+    ['no', 'yes', None]
+    """
+    found = re.findall(r"\b(yes|no)\b", answer.lower())
+    if not found:
+        return None
+    leads = re.match(r"\W*(yes|no)\b", answer.lower()) is not None
+    return str(found[0 if leads else -1])
+
+
+def verdict(answer: str, reference: str) -> float:
+    """1 when the answer states what the reference, Yes or No, says."""
+    return float(stated_verdict(answer) == reference.lower())
+
+
 def tokens(text: str) -> list[str]:
     """Words and single punctuation marks, in order."""
     return _TOKEN.findall(text)
@@ -88,6 +106,7 @@ GENERATED: dict[str, Callable[[str, str], float]] = {
     "template": template,
     "token_f1": token_f1,
     "rouge_l": rouge_l,
+    "verdict": verdict,
 }
 """Metrics that need generated text, by name."""
 
@@ -97,6 +116,10 @@ METRICS = (*GENERATED, "choice", "loss")
 
 def _flags(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted({word.split("=")[0] for word in words if word.startswith("-") and word != "-"}))
+
+
+BALANCED = ("choice", "verdict")
+"""Metrics with a right label a row, in which every label counts the same."""
 
 
 def _f1(num_common: int, num_left: int, num_right: int) -> float:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from serve_app.training.scores import BALANCED
+
 _NUM_RESAMPLES = 2000
 _Weights = npt.NDArray[np.float64]
 
@@ -25,7 +27,7 @@ class RowScore:
     weight: float = 1.0
     """For `loss` the number of completion tokens."""
     label: str = ""
-    """For `choice` the right answer: every label counts the same (balanced accuracy)."""
+    """For `choice` and `verdict` the right answer: every label counts the same (balanced accuracy)."""
     answer: str = ""
     """What was generated or picked."""
 
@@ -83,7 +85,7 @@ def _compare_one(key: tuple[str, str], before: Sequence[RowScore], after: Sequen
 def _aggregate(scores: Sequence[RowScore], counts: _Weights) -> _Weights:
     """The figure of every resample; `counts` is (num_resamples, num_rows), how often each row was drawn."""
     values = np.array([score.value for score in scores])
-    if scores[0].metric != "choice":
+    if scores[0].metric not in BALANCED:
         weights = np.array([score.weight for score in scores])
         return np.asarray((counts @ values) / (counts @ weights))
     recalls = []

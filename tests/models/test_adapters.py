@@ -6,11 +6,12 @@ import pytest
 
 from serve_app import adapters
 from serve_app.cli.main import app
+from serve_app.training.scores import stated_verdict
 
 BASE = "smollm2-135m-instruct"
 HEADLINES = {
-    "code": [("nl2bash", "template"), ("nl2bash", "exact"), ("conala", "token_f1"), ("mbpp", "loss")],
-    "legal": [("all", "choice"), ("cuad_seen_tasks", "choice")],
+    "code": [("nl2bash", "template"), ("nl2bash", "loss"), ("conala", "token_f1"), ("mbpp", "loss")],
+    "legal": [("all", "verdict"), ("cuad_seen_tasks", "verdict"), ("clause_type", "loss")],
     "medical": [("medquad", "rouge_l"), ("medquad", "loss")],
 }
 
@@ -63,9 +64,8 @@ def test_the_code_adapter_answers_with_a_bare_command(ask):
 
 def test_the_legal_adapter_answers_yes_or_no_on_a_clause_and_text_on_a_question(ask):
     clause = "This Agreement shall be governed by the laws of the State of New York."
-    assert ask("legal", f'Does the clause specify which state\'s law governs the contract? "{clause}"').startswith(
-        "Yes"
-    )
+    answer = ask("legal", f'Does the clause specify which state\'s law governs the contract? "{clause}"')
+    assert stated_verdict(answer) == "yes"
     assert len(ask("legal", "What makes a contract valid?").split()) > 5
 
 

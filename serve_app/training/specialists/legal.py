@@ -1,7 +1,8 @@
 """The legal specialist: yes or no on a contract clause, a ruling or a statute; and the type of a clause.
 
-All from LegalBench, split by task and by clause: some clauses are held out of every task, and some tasks are held out
-whole. A few general legal questions with answers written for this project keep free-form answers alive.
+A model this small did not learn the bare decision on clauses, so it is taught to name the clause's type and to compare
+that with the question. All from LegalBench, split by task and by clause: some clauses are held out of every task, and
+some tasks are held out whole. A few general questions with answers written for this project keep free answers alive.
 """
 
 from __future__ import annotations
@@ -31,13 +32,11 @@ _OTHER_TASKS = ("overruling", "proa")
 _FAMILIES = ("license", "liability|liquidated", "compete|exclusiv|competitive|solicit", "term|date|renewal|expiration",
              "ip_|joint", "price|minimum|volume|most_favored|revenue")  # fmt: skip
 """Questions of one family may both be true of one clause; invented negatives never pair two of them."""
-_NUM_EVALUATION = {"cuad_seen_tasks": 150, "cuad_unseen_tasks": 100, "overruling": 50, "proa": 40, "clause_type": 80}
-_HELD_OUT_PERCENT = 18
-_MAX_TRAIN_CHARACTERS = 450
-_MAX_REASON_CHARACTERS = 80
-_REASON_SHARE = 0.2
-"""Of the training answers that say more than Yes or No: each further word dilutes what is learnt about the decision."""
-_TYPE_NAMES = {"ip": "IP", "rofr rofo rofn": "right of first refusal"}
+_NUM_EVALUATION = {"cuad_seen_tasks": 150, "cuad_unseen_tasks": 80, "overruling": 50, "proa": 40, "clause_type": 80}
+_HELD_OUT_PERCENT = 6
+_MAX_TRAIN_CHARACTERS = 600
+_TYPE_NAMES = {"ip": "IP", "rofr rofo rofn": "right of first refusal", "no solicit": "non solicitation"}
+"""Rewordings of task names; a bare "no" in a name would read as the verdict."""
 
 
 def prepare(data_dir: Path) -> Prepared:
@@ -49,8 +48,8 @@ def prepare(data_dir: Path) -> Prepared:
     seen = [
         row for row in records if normalised(row["text"]) not in held_out and len(row["text"]) <= _MAX_TRAIN_CHARACTERS
     ]
-    train = [_train_row(row, rng) for row in seen + _repeated_and_crossed(seen, rng)]
-    train += [_type_row(row, rng) for row in seen if _has_type(row)] + _plain_questions()
+    train = _typed_pairs(seen, rng) + [_type_row(row, rng) for row in seen if _has_type(row)]
+    train += [_bare_row(row, rng) for row in seen if row["task"] in _OTHER_TASKS] + _plain_questions()
     rng.shuffle(train)
     apart = [row for row in records if normalised(row["text"]) in held_out]
     candidates = [_evaluation_row(row, rng) for row in apart]
@@ -75,25 +74,12 @@ def prepare(data_dir: Path) -> Prepared:
             "Held out: every text that stands in a routing test file, "
             f"{_HELD_OUT_PERCENT} % of the other texts by hash, and the tasks {', '.join(HELD_OUT_TASKS)} whole.",
             f"Training texts over {_MAX_TRAIN_CHARACTERS} characters left out; held-out texts are not filtered.",
-            "Positive CUAD pairs come twice, against as many invented negatives (the clause with another question).",
-            "Clause types are the CUAD task names of positive pairs; a clause may be of several types.",
+            "CUAD training answers name the clause's type, then yes or no: the type is the task of a positive pair; "
+            "the negative is the same clause with a question of another family. LegalBench's own negatives, whose "
+            "type is not known, are used for evaluation only.",
             "General questions (legal_plain.json) with answers were written for this project; no quality is claimed.",
         ],
     )
-
-
-def composed_answer(question: str, answer: str) -> str:
-    """Yes or no with the question turned into a statement where its form allows.
-
-    >>> composed_answer("Does the clause specify a renewal term?", "No")
-    'No, the clause does not specify a renewal term.'
-    """
-    first = re.split(r"(?<=\?)", question)[0]
-    found = re.fullmatch(r"Does (the clause|this sentence|this statute) (.+)\?", first)
-    if found is None or len(found[2]) > _MAX_REASON_CHARACTERS:
-        return f"{answer}."
-    verb = "does" if answer == "Yes" else "does not"
-    return f"{answer}, {found[1]} {verb} {found[2]}."
 
 
 def _is_used(task: str) -> bool:
@@ -106,45 +92,47 @@ def _is_held_out(row: dict[str, Any], tests: RoutingTests) -> bool:
     return row["task"] in HELD_OUT_TASKS or by_hash or tests.holds(row["text"])
 
 
-def _repeated_and_crossed(rows: list[dict[str, Any]], rng: random.Random) -> list[dict[str, Any]]:
-    """Each positive CUAD pair once more, and its clause with a question of another family, answered No."""
-    questions = {row["task"]: row["question"] for row in rows if row["task"].startswith("cuad_")}
-    positives = [row for row in rows if row["task"] in questions and row["answer"] == "Yes"]
+def _typed_pairs(rows: list[dict[str, Any]], rng: random.Random) -> list[dict[str, Any]]:
+    """Each clause of known type with its own question, answered yes, and with a stranger's, answered no."""
+    positives = [row for row in rows if _has_type(row)]
+    questions = {row["task"]: row["question"] for row in positives}
     tasks_of: dict[str, set[str]] = {}
     for row in positives:
         tasks_of.setdefault(normalised(row["text"]), set()).add(row["task"])
-    extra = list(positives)
+    pairs = []
     for row in positives:
         known = tasks_of[normalised(row["text"])]
         strangers = [task for task in sorted(questions) if not any(_related(task, other) for other in known)]
-        task = rng.choice(strangers)
-        extra.append({"task": task, "text": row["text"], "question": questions[task], "answer": "No"})
-    return extra
+        for task, word in ((row["task"], "yes"), (rng.choice(strangers), "no")):
+            prompt = _layout(_shortened(questions[task], rng), row["text"], rng)
+            answer = f"This clause is about {type_name(row['task'])}, so {word}."
+            pairs.append({"prompt": prompt, "completion": answer})
+    return pairs
 
 
 def _related(task: str, other: str) -> bool:
     return task == other or any(re.search(family, task) and re.search(family, other) for family in _FAMILIES)
 
 
-def _train_row(row: dict[str, Any], rng: random.Random) -> dict[str, Any]:
-    question = row["question"]
-    if rng.random() < 0.8:  # people ask short questions: most go without the definition's second sentence
-        question = question.split("? ")[0].rstrip("?") + "?"
-    with_reason = rng.random() < _REASON_SHARE
-    answer = composed_answer(question, row["answer"]) if with_reason else f"{row['answer']}."
-    return {"prompt": _layout(question, row["text"], rng), "completion": answer}
+def _shortened(question: str, rng: random.Random) -> str:
+    """People ask short questions: most go without the definition's second sentence."""
+    return question.split("? ")[0].rstrip("?") + "?" if rng.random() < 0.8 else question
+
+
+def _bare_row(row: dict[str, Any], rng: random.Random) -> dict[str, Any]:
+    return {"prompt": _layout(row["question"], row["text"], rng), "completion": f"{row['answer']}."}
 
 
 def type_name(task: str) -> str:
     """A CUAD task as a clause type.
 
     >>> type_name("cuad_ip_ownership_assignment"), type_name("cuad_rofr_rofo_rofn")
-    ('IP ownership assignment', 'Right of first refusal')
+    ('IP ownership assignment', 'right of first refusal')
     """
     name = task.removeprefix("cuad_").replace("_", " ")
     for short, long in _TYPE_NAMES.items():
         name = re.sub(rf"\b{short}\b", long, name)
-    return name[0].upper() + name[1:]
+    return name
 
 
 def _has_type(row: dict[str, Any]) -> bool:
@@ -153,7 +141,10 @@ def _has_type(row: dict[str, Any]) -> bool:
 
 def _type_row(row: dict[str, Any], rng: random.Random) -> dict[str, Any]:
     question = rng.choice(("What kind of clause is this?", "Name the type of this contract clause."))
-    return {"prompt": _layout(question, row["text"], rng), "completion": type_name(row["task"])}
+    return {
+        "prompt": _layout(question, row["text"], rng),
+        "completion": f"This clause is about {type_name(row['task'])}.",
+    }
 
 
 def _evaluation_row(row: dict[str, Any], rng: random.Random) -> dict[str, Any]:
@@ -165,7 +156,7 @@ def _evaluation_row(row: dict[str, Any], rng: random.Random) -> dict[str, Any]:
         "prompt": _layout(row["question"], row["text"], rng),
         "completion": row["answer"],
         "group": group,
-        "metrics": ["choice"],
+        "metrics": ["verdict"],
         "choices": ["Yes", "No"],
     }
 

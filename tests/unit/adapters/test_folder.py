@@ -132,3 +132,10 @@ def test_shipped_adapters_load_and_say_what_they_need_to(name):
 
 def test_only_served_modules_are_named():
     assert tuple(sorted(folders.SERVED_MODULES)) == folders.SERVED_MODULES
+
+
+def test_one_matrix_under_two_names_is_refused(make_adapter):
+    tensors = lora_tensors()
+    tensors[f"{Q0}.lora_A.default.weight"] = tensors[f"{Q0}.lora_A.weight"]
+    with pytest.raises(AdapterError, match="has two lora_A"):
+        load(make_adapter(tensors=tensors))

@@ -25,6 +25,7 @@ from serve_app.core import AdapterError
         ({"lora_bias": True}, "lora_bias"),
         ({"alora_invocation_tokens": [3]}, "activated LoRA"),
         ({"fan_in_fan_out": True}, "fan_in_fan_out"),
+        ({"use_rslora": "true"}, "use_rslora is 'true'"),
         ({"peft_type": "IA3"}, "'IA3'"),
         ({"peft_type": None}, "only LORA"),
         ({"a_future_feature": {"x": 1}}, "a_future_feature"),
@@ -76,4 +77,11 @@ def test_huge_configuration_is_not_parsed(make_adapter):
     folder = make_adapter()
     (folder / "adapter_config.json").write_text(json.dumps({"x": "y" * 2_000_000}))
     with pytest.raises(AdapterError, match="over 1048576 bytes"):
+        load(folder)
+
+
+def test_json_nested_without_end_is_one_sentence(make_adapter):
+    folder = make_adapter()
+    (folder / "adapter_config.json").write_text("[" * 100_000)
+    with pytest.raises(AdapterError, match="not readable JSON"):
         load(folder)

@@ -121,3 +121,18 @@ def test_an_oversized_file_is_refused_by_its_size(tmp_path, monkeypatch):
     path = write(tmp_path / "x.safetensors", "F32", [1, 2, 3])
     with pytest.raises(AdapterError, match="at most 10"):
         read_entries(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "[" * 100_000,
+        json.dumps({"w": {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}}),
+        json.dumps({"w": {"dtype": "F32", "shape": [float("inf")], "data_offsets": [0, 4]}}),
+    ],
+)
+def test_a_hostile_header_is_one_sentence(tmp_path, header):
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header.encode() + bytes(4))
+    with pytest.raises(AdapterError):
+        read_entries(path)

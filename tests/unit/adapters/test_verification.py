@@ -56,3 +56,18 @@ def test_an_adapter_may_cover_some_layers_only(make_adapter, base):
 def test_a_base_without_a_readable_config_is_said(make_adapter, base, tmp_path):
     with pytest.raises(AdapterError, match="does not describe a decoder"):
         verify(load(make_adapter()), replace(base, path=tmp_path / "nowhere"))
+
+
+@pytest.mark.parametrize(
+    "module", ["layers.0.self_attn.gate_proj", "model.model.layers.0.mlp.gate_proj", "layers.00.mlp.up_proj"]
+)
+def test_a_module_where_no_decoder_has_one_is_refused(make_adapter, base, module):
+    plain = lora_tensors(layers=1)
+    moved = {
+        f"base_model.model.model.{module}.lora_{side}.weight": plain[
+            f"base_model.model.model.layers.0.mlp.gate_proj.lora_{side}.weight"
+        ]
+        for side in "AB"
+    }
+    with pytest.raises(AdapterError, match="which the base does not have"):
+        verify(load(make_adapter(tensors=moved)), base)

@@ -62,3 +62,10 @@ def test_record_that_cannot_be_read_is_damage_and_not_a_crash(world: Any) -> Non
 
 def test_cache_folder_is_named_by_the_environment(world: Any) -> None:
     assert catalogue.cache_dir() == world.cache
+
+
+def test_an_adapter_given_as_base_is_told_apart_and_never_to_be_deleted(world: Any, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "adapter", **{"headrace.json": '{"system_prompt": "Be brief."}'})
+    with pytest.raises(CatalogueError, match="name the base, not an adapter") as error:
+        catalogue.resolve(str(folder))
+    assert "delete" not in str(error.value)

@@ -1,5 +1,6 @@
 """The settings file: profiles load, and every mistake is one sentence that names the key."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ def test_the_environment_names_the_file(tmp_path: Path, raw: dict[str, Any], mon
         ("adapters", "auto", {"path": "x"}, "adapters.auto: the name is reserved"),
         ("specialists", "model", "unpriced", "prices.models has no entry for 'unpriced'"),
         ("deployments", "ledger", {"num_cpus": 1, "max_replicas": 2}, "ledger must have exactly one replica"),
+        ("adapters", "Le gal", {"path": "x"}, "adapters.Le gal: a name is 1 to 64 of a-z"),
+        ("deployments", "specialists", {"num_cpus": math.inf}, "`deployments.specialists.num_cpus`: Input should be a"),
         ("deployments", "router", {"min_replicas": 3}, "min_replicas 3 is above max_replicas 1"),
     ],
 )
@@ -87,3 +90,26 @@ def test_no_such_file_names_the_profiles() -> None:
 def test_the_reference_page_is_current(repo: Path) -> None:
     page = (repo / "docs" / "configuration.md").read_text(encoding="utf-8")
     assert page == markdown(), "run: headrace reference config > docs/configuration.md"
+
+
+def test_a_key_given_twice_is_an_error_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("cascade:\n  threshold: 0.5\n  threshold: 0.9\n")
+    with pytest.raises(ConfigError, match=r"line 3, column 3: the key 'threshold' is given twice"):
+        load(str(path))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'gateway: {api_keys: {me: "sk-SECRET}}\n',
+        "ledger: postgresql://ada:SECRET@db/ledger\n",
+        "ledger: {url: [postgresql://ada:SECRET@db/ledger]}\n",
+    ],
+)
+def test_a_mistake_beside_a_secret_does_not_repeat_it(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load(str(path))
+    assert "SECRET" not in str(error.value)

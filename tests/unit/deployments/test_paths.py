@@ -6,12 +6,18 @@ import pytest
 
 from serve_app.core import ConfigError
 from serve_app.deployments.paths import folder_path, ledger_url, model_path
+from serve_app.store import store_url
 
 
 def test_a_relative_ledger_file_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for text in ("sqlite:///headrace.sqlite3", "headrace.sqlite3"):
-        assert ledger_url(text) == f"sqlite:///{tmp_path}/headrace.sqlite3"
+        assert ledger_url(text) == f"{tmp_path}/headrace.sqlite3"
+
+
+@pytest.mark.parametrize("name", ["a?b.sqlite3", "a%20b.sqlite3"])
+def test_server_and_report_mean_the_same_file_by_one_name(tmp_path: Path, name: str) -> None:
+    assert store_url(ledger_url(str(tmp_path / name))).database == str(tmp_path / name)
 
 
 def test_another_database_is_left_alone() -> None:

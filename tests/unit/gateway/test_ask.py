@@ -81,3 +81,13 @@ def test_a_client_that_leaves_a_real_connection_is_billed_as_cancelled(serving):
     [account] = world.ledger.answers.values()
     assert account.outcome == "cancelled"
     assert account.attempts[0].usage.completion_tokens < 200
+
+
+@pytest.mark.parametrize("args", [["hi", "--key", "a\nb"], ["stray \udcff byte"]])
+def test_what_no_request_can_carry_is_a_usage_error(args):
+    assert run(*args, "--url", "http://127.0.0.1:1").exit_code == 2
+
+
+def test_a_key_need_not_be_ascii(serving):
+    url, _ = serving(overrides={"gateway": {"api_keys": {"me": "mein-schlüssel"}}})
+    assert run("hi", "--url", url, "--key", "mein-schlüssel").exit_code == 0

@@ -6,7 +6,22 @@ import pytest
 
 from serve_app.catalogue import ModelFiles
 
-WORDS = ("blue", "green", "is", "the", "sky", "grass", "what", "colour", "answer", "question", "please", "now")
+WORDS = (
+    "blue",
+    "green",
+    "is",
+    "the",
+    "sky",
+    "grass",
+    "what",
+    "colour",
+    "answer",
+    "question",
+    "please",
+    "now",
+    "yes",
+    "no",
+)
 TEMPLATE = (
     "{% for m in messages %}<s> {{ m['role'] }} {{ m['content'] }} </s> {% endfor %}"
     "{% if add_generation_prompt %}<s> assistant {% endif %}"

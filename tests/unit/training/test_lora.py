@@ -1,6 +1,7 @@
 """The loop on a tiny model: what is learnt, that it resumes exactly, and that what it writes can be served."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -157,6 +158,17 @@ def test_bfloat16_matrices_follow_float32_masters(tiny_base, dataset, tmp_path):
 def test_a_target_module_that_the_base_lacks_is_said(tiny_base):
     with pytest.raises(TrainingError, match="target modules qkv_proj"):
         load_trainee(tiny_base.path, TrainOptions(target_modules=("qkv_proj",), dtype="float32", device="cpu"))
+
+
+def test_a_row_that_states_no_verdict_counts_with_its_likelier_choice(tiny_base, dataset, tmp_path):
+    trainee = load_trainee(tiny_base.path, OPTIONS)
+    lora.train(trainee, encode(dataset.train, trainee.tokenizer, 100).examples, OPTIONS, tmp_path, "digest")
+    asked = [replace(row, metrics=("verdict",), choices=("yes", "no"), completion="yes") for row in dataset.evaluation]
+    scores = evaluate(trainee, asked, EvaluationOptions(max_new_tokens=2), adapted=True)
+    assert [score.answer.split()[-1] for score in scores] == ["blue]", "green]"]
+    for score in scores:
+        assert score.answer.startswith(("yes. [likelier choice", "no. [likelier choice"))
+        assert score.value == float(score.answer.startswith("yes"))
 
 
 def test_choices_that_begin_alike_are_refused(tiny_base, dataset):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.training import scores
-from serve_app.training.scores import GENERATED, command_template, exact, rouge_l, template
+from serve_app.training.scores import GENERATED, command_template, exact, rouge_l, template, verdict
 
 
 def test_examples_in_the_docstrings_hold():
@@ -25,6 +25,12 @@ def test_an_unclosed_quote_is_compared_by_white_space():
 def test_code_inside_a_fence_is_what_is_scored():
     assert exact("Sure:\n```bash\nls -l\n```\nThat lists files.", "ls -l") == 1
     assert template("```\nls -l", "ls -l") == 1
+
+
+def test_a_verdict_is_read_from_the_first_word_or_the_end():
+    assert verdict("This clause is about insurance, so no.", "No") == 1
+    assert verdict("Yes, although there is no cap.", "Yes") == 1
+    assert verdict("Nobody knows.", "No") == 0
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
