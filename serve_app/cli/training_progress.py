@@ -21,10 +21,13 @@ _LINE_EVERY_S = 30.0
 
 
 def use_torch(threads: int | None, device: str) -> None:
-    """Set the thread count, and keep the model libraries' own bars and notices off the terminal.
+    """Load torch with the thread count, and keep the model libraries' own bars and notices off the terminal.
 
+    Threads that spin while they wait made training many times slower beside other processes (docs/experiments.md), so
+    OpenMP is told to sleep; it reads the variable when torch is loaded, hence here.
     Raises ConfigError for a device that this machine's torch does not have.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     import torch
     from transformers.utils import logging
 

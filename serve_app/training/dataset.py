@@ -14,7 +14,7 @@ from serve_app.adapters.manifest import FILE_NAME as MANIFEST
 from serve_app.adapters.manifest import read_manifest
 from serve_app.core import DataError, Message
 from serve_app.training.rows import Row, file_digest, read_rows
-from serve_app.training.specialists.common import Prepared
+from serve_app.training.specialists.public_sets import Prepared
 
 TRAIN, EVALUATION, PREPARATION = "train.jsonl", "eval.jsonl", "preparation.json"
 

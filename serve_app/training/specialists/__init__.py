@@ -10,7 +10,7 @@ from pathlib import Path
 
 from serve_app.core import DataError
 from serve_app.training.specialists import code, legal, medical
-from serve_app.training.specialists.common import Prepared
+from serve_app.training.specialists.public_sets import Prepared
 
 RECIPES: dict[str, Callable[[Path], Prepared]] = {
     "legal": legal.prepare,

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from serve_app.training.specialists.common import Prepared, RoutingTests, read_records
+from serve_app.training.specialists.public_sets import Prepared, RoutingTests, read_records
 
 SYSTEM_PROMPT = "Reply with only the shell command or Python code."
 _NUM_TRAIN = {"nl2bash": 3500, "conala": 1000, "mbpp": 250}

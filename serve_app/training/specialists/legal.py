@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from serve_app.training.specialists.common import Prepared, RoutingTests, normalised, read_records
+from serve_app.training.specialists.public_sets import Prepared, RoutingTests, normalised, read_records
 
 SYSTEM_PROMPT = "Answer the legal question briefly."
 SOURCE = "legalbench/all.jsonl"

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from serve_app.training.specialists.common import Prepared, RoutingTests, read_records
+from serve_app.training.specialists.public_sets import Prepared, RoutingTests, read_records
 
 SYSTEM_PROMPT = "Answer the medical question in one or two sentences."
 _MIN_CHARACTERS, _MAX_CHARACTERS = 40, 260

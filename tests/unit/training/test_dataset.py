@@ -5,7 +5,7 @@ import pytest
 from serve_app.core import DataError
 from serve_app.training.dataset import first_of_each_group, read_dataset, write_prepared
 from serve_app.training.rows import Row
-from serve_app.training.specialists.common import Prepared
+from serve_app.training.specialists.public_sets import Prepared
 
 
 def prepared(data_dir):

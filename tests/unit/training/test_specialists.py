@@ -5,8 +5,8 @@ import doctest
 import pytest
 
 from serve_app.core import DataError
-from serve_app.training.specialists import RECIPES, common, legal, medical, recipe
-from serve_app.training.specialists.common import RoutingTests, normalised, read_records
+from serve_app.training.specialists import RECIPES, legal, medical, public_sets, recipe
+from serve_app.training.specialists.public_sets import RoutingTests, normalised, read_records
 
 
 def test_examples_in_the_docstrings_hold():
