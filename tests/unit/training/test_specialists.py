@@ -10,7 +10,7 @@ from serve_app.training.specialists.public_sets import RoutingTests, normalised,
 
 
 def test_examples_in_the_docstrings_hold():
-    for module in (common, legal, medical):
+    for module in (public_sets, legal, medical):
         assert doctest.testmod(module).failed == 0
 
 
