@@ -78,9 +78,16 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
         change = f"{row['after'] - row['before']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
         lines.append(
             f"| {row['num_rows']} | {row['group']} | {row['metric']} | {row['before']:.3f} | {row['after']:.3f} "
-            f"| {change} | {'better' if row['better'] else 'no'} |"
+            f"| {change} | {_word(row)} |"
         )
     return lines
+
+
+def _word(row: dict[str, Any]) -> str:
+    """`better` or `worse` when zero lies outside the interval, else `no`."""
+    if row["low"] <= 0 <= row["high"]:
+        return "no"
+    return "better" if row["better"] else "worse"
 
 
 def _data(data: dict[str, Any]) -> list[str]:

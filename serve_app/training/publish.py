@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 
 from serve_app import adapters
 from serve_app.adapters.manifest import FILE_NAME as MANIFEST
+from serve_app.adapters.peft_config import FILE_NAME as CONFIG
 from serve_app.adapters.tensors import FILE_NAME as WEIGHTS
 from serve_app.catalogue import ModelFiles
 from serve_app.training.base import Trainee
@@ -59,6 +60,9 @@ def _save_weights(out: Path, trainee: Trainee, base: ModelFiles) -> None:
     config.base_model_name_or_path = base.alias
     config.inference_mode = True
     config.save_pretrained(str(out))
+    record = json.loads((out / CONFIG).read_bytes())
+    record["target_modules"] = sorted(record["target_modules"])  # a set to PEFT: in any order, and the digest sees it
+    _write(out / CONFIG, json.dumps(record, indent=2, sort_keys=True))
     state = get_peft_model_state_dict(trainee.model, save_embedding_layers=False)  # else it asks the hub
     rounded = {name: tensor.detach().to("cpu", torch.bfloat16).contiguous() for name, tensor in state.items()}
     save_file(rounded, out / WEIGHTS, metadata={"format": "pt"})

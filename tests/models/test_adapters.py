@@ -8,6 +8,8 @@ from serve_app import adapters
 from serve_app.cli.main import app
 from serve_app.training.scores import stated_verdict
 
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # PEFT on transformers 5
+
 BASE = "smollm2-135m-instruct"
 HEADLINES = {
     "code": [("nl2bash", "template"), ("nl2bash", "loss"), ("conala", "token_f1"), ("mbpp", "loss")],
