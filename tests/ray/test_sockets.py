@@ -14,7 +14,7 @@ def open_sockets(processes: list[psutil.Process]) -> dict[tuple[str, int, str], 
     found = {}
     for process in processes:
         try:
-            connections, name = process.net_connections(kind="inet"), " ".join(process.cmdline())[:80]
+            connections, name = process.net_connections(kind="inet"), " ".join(process.cmdline())
         except psutil.NoSuchProcess:
             continue  # a worker that ended meanwhile listens no more
         for connection in connections:

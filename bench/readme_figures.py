@@ -1,0 +1,116 @@
+"""Writes the figures of README.md from bench/results/*.json and the adapters' metrics, between two marks.
+
+python bench/readme_figures.py
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+REPO = Path(__file__).resolve().parent.parent
+START, END = "<!-- figures: written by bench/readme_figures.py -->", "<!-- end of figures -->"
+SHIPPED = REPO / "serve_app" / "adapters" / "shipped"
+HEADLINES = {
+    "code": (("nl2bash", "template"), ("conala", "token_f1"), ("mbpp", "loss")),
+    "legal": (("clause_type", "exact"), ("overruling", "verdict"), ("cuad_seen_tasks", "verdict")),
+    "medical": (("medquad", "rouge_l"), ("medquad", "loss")),
+}
+"""Adapter -> (group, metric) pairs of its metrics.json that the README shows; the cards show all, the bad ones too."""
+
+
+def read(name: str) -> Any:
+    """One result file."""
+    return json.loads((REPO / "bench" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def figures() -> str:
+    """The section, without the marks."""
+    return "\n\n".join((router(read("router")), adapters(), engine(read("engine")), ledger(read("ledger"))))
+
+
+def circumstances(facts: dict[str, Any]) -> str:
+    """Where a bench ran."""
+    return f"{facts['processor']}, {facts['cores']} cores, load {facts['load_1min_before']} at the start"
+
+
+def router(found: dict[str, Any]) -> str:
+    """Accuracy and latency of the shipped router."""
+    names = {
+        "test": "`routing/test`",
+        "test_ood": "`routing/test_ood`, sources never trained on",
+        "lay": "lay test set",
+    }
+    rows = "\n".join(
+        f"| {title}, {found['router'][name]['rows']} rows | {found['router'][name]['accuracy']:.1%} "
+        f"| {found['router'][name]['accuracy_95'][0]:.1%} to {found['router'][name]['accuracy_95'][1]:.1%} "
+        f"| {found['baselines']['tfidf_lr'][name]['accuracy']:.1%} |"
+        for name, title in names.items()
+    )
+    latency = "\n".join(
+        f"| {name.replace('_', ' ')} | {ms['p50']:.1f} | {ms['p99']:.1f} |"
+        for name, ms in found["latency_ms"].items()
+        if isinstance(ms, dict)
+    )
+    return (
+        "**Router** (four labels, chance is 25 %). The lay set was written for this project, and so was a part of the "
+        "training texts;\nwhat that does to these figures is in [the card](serve_app/router/shipped/README.md).\n\n"
+        f"| set | accuracy | 95 % interval | TF-IDF + logistic regression |\n|---|---|---|---|\n{rows}\n\n"
+        f"| latency in process, one thread | p50 ms | p99 ms |\n|---|---|---|\n{latency}\n\n"
+        f"{circumstances(found['machine'])}. The hop to the router's replica comes on top."
+    )
+
+
+def adapters() -> str:
+    """Held-out figures of the shipped adapters."""
+    rows = []
+    for name, wanted in HEADLINES.items():
+        metrics = json.loads((SHIPPED / name / "metrics.json").read_text(encoding="utf-8"))
+        for group, metric in wanted:
+            record = next(r for r in metrics["evaluation"] if (r["group"], r["metric"]) == (group, metric))
+            rows.append(
+                f"| {name} | {group}, {metric} | {record['num_rows']} | {record['before']:.3f} | {record['after']:.3f} "
+                f"| {record['low']:+.3f} to {record['high']:+.3f} |"
+            )
+    return (
+        "**Shipped adapters**, held-out rows, the base under the same system prompt against the adapter. `loss` is "
+        "nats a token, lower is\nbetter; what each adapter is bad at is in its card "
+        "(`serve_app/adapters/shipped/*/README.md`).\n\n"
+        "| adapter | group, metric | rows | base | adapter | change, 95 % paired bootstrap |\n"
+        "|---|---|---|---|---|---|\n" + "\n".join(rows)
+    )
+
+
+def engine(found: dict[str, Any]) -> str:
+    """Decode speed beside PEFT."""
+    rows = "\n".join(
+        f"| {r['rows']} | {r['mixed']} | {r['single']} | {r['base']} | {r['peft']} | {r['times_peft']} |"
+        for r in found["results"]
+    )
+    return (
+        f"**Engine**, decode tokens/s of {found['model']} in {found['dtype']}, {found['adapters']} adapters of rank "
+        f"{found['rank']} rotating over the rows,\n{found['prompt_tokens']}-token prompts, {found['threads']} threads, "
+        "interleaved in one run; the peer is PEFT's own mixed batch.\n\n"
+        "| rows | mixed adapters | one adapter | no adapter | PEFT mixed | times PEFT |\n|---|---|---|---|---|---|\n"
+        f"{rows}\n\n{circumstances(found)}."
+    )
+
+
+def ledger(found: dict[str, Any]) -> str:
+    """What accounting costs."""
+    put, commits = found["put"], {row["batch_size"]: row["queries_per_s"] for row in found["commit"]}
+    return (
+        f"**Ledger**: pricing and buffering one query takes {put['both_p50_us']:.0f} µs at the median (p99 "
+        f"{put['both_p99_us']:.0f} µs) at {put['reached_queries_per_s']} queries/s;\nSQLite takes {commits[500]:,} "
+        f"queries/s in batches of 500, {commits[1]:,} with a commit each. {circumstances(found['machine'])}."
+    )
+
+
+def main() -> None:
+    """Replace what stands between the marks."""
+    path = REPO / "README.md"
+    before, _, rest = path.read_text(encoding="utf-8").partition(START)
+    path.write_text(f"{before}{START}\n{figures()}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
