@@ -20,7 +20,7 @@ from serve_app.training.specialists.public_sets import Prepared, RoutingTests, n
 SYSTEM_PROMPT = "Answer the legal question briefly."
 SOURCE = "legalbench/all.jsonl"
 HELD_OUT_TASKS = (
-    "cuad_cap_on_liability",
+    "cuad_volume_restriction",
     "cuad_non_disparagement",
     "cuad_renewal_term",
     "cuad_audit_rights",
@@ -35,6 +35,17 @@ _FAMILIES = ("license", "liability|liquidated", "compete|exclusiv|competitive|so
 _NUM_EVALUATION = {"cuad_seen_tasks": 150, "cuad_unseen_tasks": 80, "overruling": 50, "proa": 40, "clause_type": 80}
 _HELD_OUT_PERCENT = 6
 _MAX_TRAIN_CHARACTERS = 600
+_PLAIN_SHARE = 0.35
+_PLAIN = {
+    "cuad_cap_on_liability": "Does this clause limit liability?",
+    "cuad_governing_law": "Does this clause choose a governing law?",
+    "cuad_insurance": "Does this clause require insurance?",
+    "cuad_non_compete": "Does this clause forbid competing?",
+    "cuad_exclusivity": "Does this clause make the deal exclusive?",
+    "cuad_termination_for_convenience": "Can a party end the contract without cause under this clause?",
+    "cuad_license_grant": "Does this clause grant a license?",
+    "cuad_warranty_duration": "Does this clause give a warranty period?",
+}
 _TYPE_NAMES = {"ip": "IP", "rofr rofo rofn": "right of first refusal", "no solicit": "non solicitation"}
 """Rewordings of task names; a bare "no" in a name would read as the verdict."""
 
@@ -104,7 +115,7 @@ def _typed_pairs(rows: list[dict[str, Any]], rng: random.Random) -> list[dict[st
         known = tasks_of[normalised(row["text"])]
         strangers = [task for task in sorted(questions) if not any(_related(task, other) for other in known)]
         for task, word in ((row["task"], "yes"), (rng.choice(strangers), "no")):
-            prompt = _layout(_shortened(questions[task], rng), row["text"], rng)
+            prompt = _layout(_asked(task, questions[task], rng), row["text"], rng)
             answer = f"This clause is about {type_name(row['task'])}, so {word}."
             pairs.append({"prompt": prompt, "completion": answer})
     return pairs
@@ -114,9 +125,14 @@ def _related(task: str, other: str) -> bool:
     return task == other or any(re.search(family, task) and re.search(family, other) for family in _FAMILIES)
 
 
-def _shortened(question: str, rng: random.Random) -> str:
-    """People ask short questions: most go without the definition's second sentence."""
-    return question.split("? ")[0].rstrip("?") + "?" if rng.random() < 0.8 else question
+def _asked(task: str, question: str, rng: random.Random) -> str:
+    """LegalBench's question, mostly its first sentence alone, or as a person would ask."""
+    draw = rng.random()
+    if draw < _PLAIN_SHARE:
+        return _PLAIN.get(task, f"Is this clause about {type_name(task)}?")
+    if draw < 0.8:
+        question = question.split("? ")[0].rstrip("?") + "?"
+    return question.replace("the clause", "this clause") if rng.random() < 0.5 else question
 
 
 def _bare_row(row: dict[str, Any], rng: random.Random) -> dict[str, Any]:
