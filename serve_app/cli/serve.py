@@ -1,11 +1,14 @@
-"""`headrace serve`: checks what can be checked without Ray, then becomes the launcher."""
+"""`headrace serve`: checks what can be checked without Ray, then runs the launcher."""
 
 import errno
 import os
 import pkgutil
+import signal
 import socket
+import subprocess
 import sys
 from importlib.util import find_spec
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,8 +41,23 @@ def serve(
     arguments = ["--graph", graph, "--config", str(path)]
     arguments += ["--port", str(port)] if port else []
     arguments += ["--json"] if as_json else []
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", _LAUNCHER, *arguments])
+    raise typer.Exit(_run_apart([sys.executable, "-m", _LAUNCHER, "--parent", str(os.getpid()), *arguments]))
+
+
+def _run_apart(command: list[str]) -> int:
+    """Run the launcher in a session of its own and return its exit code; Ctrl-C and SIGTERM are passed on to it alone.
+
+    Whoever signals the whole process group (a terminal, `timeout`, a service manager) would otherwise end Ray's own
+    processes before the launcher can stop them in order.
+    """
+    process = subprocess.Popen(command, start_new_session=True)
+
+    def pass_on(signum: int, frame: FrameType | None) -> None:
+        process.send_signal(signum)
+
+    signal.signal(signal.SIGINT, pass_on)
+    signal.signal(signal.SIGTERM, pass_on)
+    return process.wait()
 
 
 def _graphs() -> list[str]:

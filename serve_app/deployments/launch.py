@@ -12,6 +12,8 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 from types import FrameType
 
@@ -20,12 +22,16 @@ from serve_app.core import HeadraceError
 from serve_app.deployments.reports import Reporter
 from serve_app.deployments.switches import one_machine
 
+_PARENT_POLL_S = 0.5
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Block until told to stop. Returns the exit code."""
     options = _parser().parse_args(arguments)
     report = Reporter(as_json=options.json)
     _take_signals()
+    if options.parent is not None:
+        threading.Thread(target=_follow, args=(options.parent,), name="parent", daemon=True).start()
     try:
         return _serve(options.graph, options.config, options.port, report)
     except HeadraceError as error:
@@ -39,14 +45,15 @@ def main(arguments: list[str] | None = None) -> int:
 def _serve(graph: str, config: str | None, port: int | None, report: Reporter) -> int:
     path = config_path(config).absolute()
     settings = load(str(path))
-    run_dir = Path(tempfile.mkdtemp(prefix="headrace-", dir=_short_temp_dir()))
+    run_dir = Path(tempfile.mkdtemp(prefix="headrace-", dir=_short_temp_dir())) / "r"  # Ray opens its folder to all
+    run_dir.mkdir()
     os.environ.pop("RAY_ADDRESS", None)
     os.environ |= one_machine(run_dir) | {CONFIG_ENV: str(path)}
 
     try:
         from serve_app.deployments.stack import Stack, application  # imports Ray, which reads the environment above
     except KeyboardInterrupt:
-        shutil.rmtree(run_dir, ignore_errors=True)
+        shutil.rmtree(run_dir.parent, ignore_errors=True)
         raise
 
     report.starting(graph, str(run_dir))
@@ -82,6 +89,13 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def _follow(parent: int) -> None:
+    """End with a parent that was killed and could pass no signal on."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_POLL_S)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _let_nothing_interrupt() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -97,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--graph", default="production", help="a module of the package `graphs`")
     parser.add_argument("--config", help="settings: a path, or the name of a packaged profile")
     parser.add_argument("--port", type=int, help="instead of gateway.port")
+    parser.add_argument("--parent", type=int, help="end, as if by Ctrl-C, when this parent process is gone")
     parser.add_argument("--json", action="store_true", help="print one JSON object per event")
     return parser
 

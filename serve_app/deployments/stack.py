@@ -38,7 +38,7 @@ class Stack:
     """Used from the main thread, once."""
 
     def __init__(self, settings: Settings, run_dir: Path, port: int) -> None:
-        self._settings, self._run_dir = settings, run_dir
+        self._settings, self._run_dir = settings, run_dir  # alone in a private folder, which goes with it
         self._port = port
         self.url = f"http://{settings.gateway.host}:{port}"
 
@@ -106,7 +106,7 @@ class Stack:
             ray.shutdown()
             _end(children)
             if not keep_logs or not (self._run_dir / "session_latest").exists():
-                shutil.rmtree(self._run_dir, ignore_errors=True)
+                shutil.rmtree(self._run_dir.parent, ignore_errors=True)
 
     async def _stop_serve(self, report: Reporter) -> None:
         """Let the gateway hand its accounts over while the ledger runs; say so where it cannot. Then stop all."""

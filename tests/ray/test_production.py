@@ -9,7 +9,7 @@ from asking import account, ask, text_of
 from launching import Served
 
 QUERIES = {
-    "legal": "Under the contract, may the landlord terminate the lease without notice if the tenant is in breach?",
+    "legal": 'What kind of clause is this? "This Agreement shall be governed by the laws of the State of New York."',
     "medical": "What are the symptoms of iron deficiency anaemia and how is it treated?",
     "code": "Write a Python function that reverses a linked list.",
     "general": "Tell me about a good way to spend a rainy afternoon.",
