@@ -39,7 +39,7 @@ def ask(
     if max_tokens is not None:
         body["max_tokens"] = max_tokens
     texts, finish_reason, account = [], None, None
-    for chunk in _chunks(url.rstrip("/"), key, body):
+    for chunk in _chunks(url.rstrip("/").removesuffix("/v1"), key, body):
         choice = chunk["choices"][0]
         text = choice["delta"].get("content") or ""
         texts.append(text)

@@ -31,6 +31,11 @@ def test_the_answer_is_printed_and_then_one_line_about_it(serving):
         assert part in line
 
 
+def test_the_base_url_of_a_client_is_taken_too(serving):
+    url, _ = serving()
+    assert run("hard", "--url", url + "/v1").exit_code == 0
+
+
 def test_options_reach_the_server_and_json_is_one_object(serving):
     url, world = serving(overrides={"gateway": {"api_keys": {"me": "my-own-key"}}})
     result = run(
