@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ from typing import Any
 import psutil
 
 START_S, STOP_S = 180, 15
+LAUNCHER = ("serve_app.deployments.launch",)
+COMMAND = ("serve_app.cli", "serve")
+"""What people run; it runs the launcher."""
 
 
 @dataclass
@@ -36,10 +40,10 @@ class Served:
         launcher = psutil.Process(self.process.pid)
         return [launcher, *launcher.children(recursive=True)]
 
-    def stop(self) -> float:
+    def stop(self, signum: int = signal.SIGINT) -> float:
         """Ctrl-C, as a terminal sends it: to the whole process group. Returns the seconds it took."""
         started_s = time.monotonic()
-        os.killpg(self.process.pid, signal.SIGINT)
+        os.killpg(self.process.pid, signum)
         try:
             self.process.wait(STOP_S)
         except subprocess.TimeoutExpired:
@@ -57,12 +61,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def launch(graph: str, config: Path | str, log: Path, **environment: str) -> Served:
+def launch(graph: str, config: Path | str, log: Path, module: Sequence[str] = LAUNCHER, **environment: str) -> Served:
     """Start a graph and return when it is ready; fails with the launcher's own words. `log`: where its stderr goes."""
     arguments = ["--graph", graph, "--config", str(config), "--port", str(free_port()), "--json"]
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "serve_app.deployments.launch", *arguments],
+            [sys.executable, "-m", *module, *arguments],
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,

@@ -12,7 +12,7 @@ import httpx
 import psutil
 import pytest
 from conftest import settings_file
-from launching import STOP_S, Served, launch
+from launching import COMMAND, STOP_S, Served, launch
 
 
 def headrace(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -37,8 +37,20 @@ def test_ctrl_c_ends_serve_and_ray_within_its_time_and_leaves_another_ray_alone(
     assert served.stop() < STOP_S
     assert served.process.returncode == 0
     assert not [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
-    assert not folder.exists()
+    assert not folder.parent.exists()
     assert httpx.get(f"{scripted.url}/readyz").status_code == httpx.codes.OK
+
+
+def test_a_signal_to_the_whole_group_of_the_command_ends_ray_in_order(tmp_path: Path) -> None:
+    """What `timeout` and service managers send; Ray's own processes must not get it before the launcher stops them."""
+    config = settings_file(tmp_path, specialists={"engine": "fake"}, fallback={"engine": "fake"})
+    served = launch("multi_lora", config, tmp_path / "stderr.log", COMMAND)
+    processes, folder = served.processes(), Path(served.events[0]["logs"]).parent
+    assert folder.stat().st_mode & 0o077 == 0, "others could replace the script that Ray runs from there"
+    assert served.stop(signal.SIGTERM) < STOP_S
+    assert served.process.returncode == 0
+    assert not [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert not folder.exists()
 
 
 def test_sigterm_during_the_start_ends_it_cleanly(tmp_path: Path) -> None:
@@ -91,7 +103,7 @@ def test_a_replica_that_cannot_start_is_one_sentence(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
     logs = Path(json.loads(done.stdout.splitlines()[0])["logs"])
     assert (logs / "session_latest").exists(), "the logs of a failed start are kept"
-    shutil.rmtree(logs)
+    shutil.rmtree(logs.parent)
 
 
 def _prices(model: str) -> dict[str, object]:
