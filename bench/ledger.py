@@ -1,6 +1,6 @@
 """What accounting costs: pricing and buffering one query, and committing many, on SQLite in WAL.
 
-    python bench/ledger.py [--queries 20000] [--rate 500] [--seconds 4] [--folder DIR]
+    python -m bench.ledger [--queries 20000] [--rate 500] [--seconds 4] [--folder DIR]
 
 The named peer commits each query on its own. What limits the figures: one fsync per commit (synchronous=FULL), so the
 disk under --folder; the put cost includes what the background flush steals from the event loop's thread.
@@ -17,11 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import machine
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from bench import machine
 from serve_app.config.prices import PricesSettings
 from serve_app.core import Answer, Attempt, Usage
 from serve_app.ledger import PriceBook, Recorder, SqlLedger

@@ -18,9 +18,10 @@ def describe(*packages: str) -> dict[str, Any]:
     """The circumstances of a run that starts now; `packages` are those whose versions matter."""
     git = ["git", "-C", str(REPO), "rev-parse", "--short", "HEAD"]
     commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
-    script = Path(sys.argv[0]).name
+    spec = sys.modules["__main__"].__spec__
+    module = spec.name.removesuffix(".__main__") if spec is not None else sys.argv[0]
     return {
-        "command": shlex.join(["python", f"bench/{script}", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", module, *sys.argv[1:]]),
         "commit": commit or None,
         "taken_at": datetime.now(UTC).isoformat(timespec="minutes"),
         "processor": _processor(),

@@ -1,57 +1,82 @@
 """How fast a busy engine node is: the figures that turn the price of a core-hour into prices per token.
 
-    python bench/node_speed.py [--models NAME,NAME] [--rows 8] [--usd-per-hour 0.04] [--repeats 3]
+    python -m bench.node_speed [--models NAME,NAME] [--rows 8] [--usd-per-hour 0.04] [--repeats 3]
 
-Prefill: 100-token prompts, one after the other. Decode: `--rows` rows in one batch without adapters, once each has its
-first token. One thread, as a replica of the demo profile has; the models take turns, so that all see the same
-neighbours on the machine. Prints a table and, last, one JSON line; writes bench/results/node_speed.json.
+Prefill: the 100-token prompts of `--rows` rows in one pass. Decode: the same rows in one batch, without adapters, once
+each has its first token. One thread, as a replica of the demo profile has; the models take turns, so that all see the
+same neighbours on the machine. Prints a table and, last, one JSON line; writes bench/results/node_speed.json.
 """
 
+from __future__ import annotations
+
 import argparse
+import itertools
 import json
 import statistics
 import time
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 
 import torch
-from machine import RESULTS, describe
 from rich.console import Console
 from rich.table import Table
 from transformers.utils import logging as transformers_logging
 
-from serve_app.catalogue import resolve
-from serve_app.engine.load import load_model, read_shape
-from serve_app.engine.loop import EngineLoop
-from serve_app.engine.probe import choose_device, choose_dtype
+from bench.machine import RESULTS, describe
+from serve_app.catalogue import cache_dir, resolve
+from serve_app.engine.assembly import Assembly, assemble
+from serve_app.engine.loop import Books, EngineLoop
+from serve_app.engine.options import EngineOptions
 from serve_app.engine.request import Discard, Request
-from serve_app.engine.runner import Runner
+from serve_app.engine.residency import Residency
 from serve_app.engine.scheduler import Scheduler
 
 PROMPT_TOKENS = 100
 STEPS = 24
 
 
-def load_runner(name: str, num_rows: int) -> tuple[Runner, str]:
-    """A warm runner of a catalogue model, and the number type it chose."""
-    path, device = resolve(name).path, choose_device("cpu")
-    dtype = choose_dtype("auto", device, *read_shape(path))
-    runner = Runner(load_model(path, dtype, device), [], num_rows, PROMPT_TOKENS + STEPS + 8)
-    runner.warm_up()
-    return runner, str(dtype).removeprefix("torch.")
+@dataclass
+class Node:
+    """An engine as a node has it, stepped here in place of its thread."""
 
+    assembly: Assembly
+    loop: EngineLoop
+    num_rows: int
+    serial: itertools.count[int] = field(default_factory=itertools.count)
 
-def rates(runner: Runner, num_rows: int) -> tuple[float, float]:
-    """(prefill tokens/s, decode tokens/s) of the engine's own loop."""
-    loop = EngineLoop(Scheduler(num_rows, 0, prefill_tokens=PROMPT_TOKENS * num_rows), runner, (), nullcontext)
-    for index in range(num_rows):
-        loop.submit(Request(str(index), tuple(range(1000, 1000 + PROMPT_TOKENS)), STEPS + 1, Discard(), None))
-    start_s = time.perf_counter()
-    loop.step()
-    prefilled_s = time.perf_counter()
-    for _ in range(STEPS):
-        loop.step()
-    decoded_s = time.perf_counter()
-    return num_rows * PROMPT_TOKENS / (prefilled_s - start_s), num_rows * STEPS / (decoded_s - prefilled_s)
+    @classmethod
+    def make(cls, name: str, num_rows: int) -> Node:
+        """Warm, of a catalogue model, without adapters."""
+        options = EngineOptions(
+            device="cpu",
+            max_rows=num_rows,
+            max_context_tokens=PROMPT_TOKENS + STEPS + 8,
+            step_tokens=(PROMPT_TOKENS + 1) * num_rows,
+            prefix_slots=0,
+            adapter_slots=1,
+        )
+        assembly = assemble(resolve(name).path, options, cache_dir() / "kernels")
+        assembly.runner.warm_up()
+        residency = Residency(options.adapter_slots, lambda slot, version: None)
+        books = Books(Scheduler(assembly.limits, assembly.slots, residency), assembly.slots, residency)
+        return cls(assembly, EngineLoop(books, assembly.runner, (), nullcontext), num_rows)
+
+    def rates(self) -> tuple[float, float]:
+        """(prefill tokens/s, decode tokens/s). No two prompts begin alike: nothing is reused."""
+        for _ in range(self.num_rows):
+            serial = next(self.serial)
+            prompt_ids = tuple(1000 + (serial + place * (serial + 1)) % 997 for place in range(PROMPT_TOKENS))
+            self.loop.submit(Request(str(serial), prompt_ids, STEPS + 1, Discard()))
+        start_s = time.perf_counter()
+        self.loop.step()
+        prefilled_s = time.perf_counter()
+        for _ in range(STEPS):
+            self.loop.step()
+        decoded_s = time.perf_counter()
+        load = self.loop.load()
+        assert not load.active_rows and not load.prefixes.reused_tokens
+        num_prompt_tokens, num_decoded = self.num_rows * PROMPT_TOKENS, self.num_rows * STEPS
+        return num_prompt_tokens / (prefilled_s - start_s), num_decoded / (decoded_s - prefilled_s)
 
 
 def main() -> None:
@@ -65,15 +90,17 @@ def main() -> None:
     torch.set_num_threads(1)
     transformers_logging.disable_progress_bar()
     result = describe("torch", "transformers") | {"rows": args.rows, "usd_per_hour": args.usd_per_hour, "threads": 1}
-    runners = {name: load_runner(name, args.rows) for name in args.models.split(",")}
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in runners}
+    nodes = {name: Node.make(name, args.rows) for name in args.models.split(",")}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in nodes}
     for _ in range(args.repeats):
-        for name, (runner, _dtype) in runners.items():
-            found[name].append(rates(runner, args.rows))
+        for name, node in nodes.items():
+            found[name].append(node.rates())
     usd_per_s = args.usd_per_hour / 3600
     result["models"] = {
         name: {
-            "dtype": runners[name][1],
+            "dtype": str(nodes[name].assembly.choice.dtype).removeprefix("torch."),
+            "linear": nodes[name].assembly.choice.kind,
+            "kernels": nodes[name].assembly.kernels,
             "prefill_tokens_per_s": round(prefill := statistics.median(pair[0] for pair in pairs), 1),
             "decode_tokens_per_s": round(decode := statistics.median(pair[1] for pair in pairs), 1),
             "input_usd_per_mtok": round(usd_per_s / prefill * 1e6, 4),

@@ -1,6 +1,6 @@
 """Writes the figures of README.md from bench/results/*.json and the adapters' metrics, between two marks.
 
-python bench/readme_figures.py
+python -m bench.readme_figures
 """
 
 import json

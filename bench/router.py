@@ -1,6 +1,6 @@
 """Measures the shipped router: accuracy in and out of distribution, calibration, latency, beside two baselines.
 
-    OMP_NUM_THREADS=1 .venv/bin/python bench/router.py            writes bench/results/router.json
+    OMP_NUM_THREADS=1 .venv/bin/python -m bench.router            writes bench/results/router.json
     ... --retrain        adds each source left out, and fits with fewer of our own texts (minutes)
 
 What limits it: labels are those of a text's source, so some are wrong (see shared data, routing/SOURCE.txt); the lay
@@ -21,12 +21,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import machine
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+from bench import machine
 from serve_app.catalogue import resolve
 from serve_app.core import Message
 from serve_app.encoder import Encoder

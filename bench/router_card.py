@@ -1,6 +1,6 @@
 """Writes serve_app/router/shipped/README.md from bench/results/router.json and the artifact's own record.
 
-.venv/bin/python bench/router_card.py
+.venv/bin/python -m bench.router_card
 """
 
 from __future__ import annotations

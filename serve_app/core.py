@@ -13,6 +13,7 @@ Everything that crosses a process boundary is one of the frozen dataclasses belo
         └── ModelNotFound         no such model or adapter
     Overloaded                    (HeadraceError) a queue is full; `retry_after_s` says when to come back
     EngineError                   (HeadraceError) the engine failed while answering
+    └── DeadlineExceeded          the call was not finished in the time it was given
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ class LedgerError(HeadraceError):
 
 class EngineError(HeadraceError):
     """An engine failed while answering."""
+
+
+class DeadlineExceeded(EngineError):
+    """A call was not finished within the time it was given."""
 
 
 class Overloaded(HeadraceError):
@@ -143,6 +148,12 @@ class Call:
     messages: tuple[Message, ...] = ()
     prompt: str | None = None
     adapter: str | None = None
+    key_id: str | None = None
+    """Who asks: an engine shares its rows fairly between keys."""
+    priority: int = 0
+    """Higher goes first."""
+    timeout_s: float | None = None
+    """Seconds after arrival at the engine when the call fails with DeadlineExceeded; None waits without end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +270,16 @@ class EngineInfo:
     device: str = ""
     active_rows: int = 0
     waiting_calls: int = 0
+    resident_adapters: tuple[str, ...] = ()
+    """Those whose matrices are loaded; the others are known, and are loaded when asked for."""
+    cache_bytes: int = 0
+    """Bound on the key-value cache."""
+    cached_tokens: int = 0
+    """Tokens in the key-value cache now, those of finished rows included."""
+    prompt_tokens: int = 0
+    """Of all calls that got a row."""
+    reused_tokens: int = 0
+    """Of these, how many were not computed again because an earlier call began alike. Included in prompt_tokens."""
 
 
 class Engine(Protocol):

@@ -1,9 +1,9 @@
 """Which model each engine node runs, and how much of it at once."""
 
 import re
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from serve_app.config.section import Section
 
@@ -28,15 +28,67 @@ class NodeSettings(Section):
     dtype: Literal["auto", "bfloat16", "float32", "float16"] = Field(
         "auto", description="Number type of weights and cache; `auto` times bf16 against fp32 at start-up."
     )
+    linear: Literal["auto", "plain", "packed", "int8", "int4"] = Field(
+        "auto",
+        description="How the base's matrix products are done; `auto` times `plain` against `packed` at start-up. "
+        "`int8` and `int4` hold the base's weights in 8 or 4 bits, which changes the answers: never chosen unasked.",
+    )
+    kernels: Literal["auto", "native", "plain"] = Field(
+        "auto",
+        description="What lies between the matrix products: `native` is compiled on this machine, for CPUs, and needs "
+        "`g++`; `plain` is torch; `auto` is native where it can be had.",
+    )
     device: str = Field("auto", description="`auto`, `cpu`, `cuda` or `cuda:N`.")
     gate_cores: int | None = Field(
         None, ge=1, description="CPU cores that the engines of this machine share: a step waits for its threads' cores."
+    )
+    step_tokens: int = Field(
+        128,
+        ge=2,
+        le=65_536,
+        description="Tokens processed in one step, a token of each answering row first, then prompts; more than "
+        "`max_rows`. Bounds how long a long prompt holds up the other rows.",
+    )
+    prefix_slots: int = Field(
+        8,
+        ge=0,
+        le=1024,
+        description="Cache slots beyond `max_rows`. They keep the prompts and answers of finished calls, so that a "
+        "call that begins alike reuses what they have in common.",
+    )
+    cache_mb: int | None = Field(
+        None,
+        ge=1,
+        description="Bound on the key-value cache, in MiB; where it is less than `max_rows` and `prefix_slots` need, "
+        "there are fewer slots and so, at worst, fewer rows. Unset: no bound.",
+    )
+    adapter_slots: int = Field(
+        32, ge=1, le=4096, description="Adapters held ready at a time; the others are loaded when they are asked for."
+    )
+    max_adapter_rank: int = Field(
+        64, ge=1, le=512, description="The highest rank of an adapter; room for it is set aside in every adapter slot."
+    )
+    draft_tokens: int = Field(
+        7,
+        ge=0,
+        le=16,
+        description="Tokens guessed ahead per row and step from the row's own text and checked in the same pass; 0: "
+        "none. Answers are the same, and come faster where they repeat what was said before.",
     )
     max_tokens: int = Field(
         256, ge=1, description="Answer length where neither request nor adapter names one, in tokens."
     )
     temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature where nobody names one; 0 is greedy.")
     top_p: float = Field(1.0, gt=0, le=1, description="Nucleus share where nobody names one.")
+
+    @model_validator(mode="after")
+    def _every_row_fits_a_step(self) -> Self:
+        if self.step_tokens <= self.max_rows:
+            raise ValueError(
+                f"step_tokens {self.step_tokens} is not more than max_rows {self.max_rows}; "
+                "raise step_tokens or lower max_rows"
+            )
+        return self
 
 
 class AdapterSource(Section):

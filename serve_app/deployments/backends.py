@@ -5,6 +5,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -30,18 +31,8 @@ async def local(node: NodeSettings, adapters: Mapping[str, AdapterSource], threa
     from serve_app.engines.local import EngineOptions, LocalEngine
 
     model, specs = await asyncio.to_thread(_read, node.model, adapters)
-    options = EngineOptions(
-        max_rows=node.max_rows,
-        max_context_tokens=node.max_context_tokens,
-        max_waiting=node.max_waiting,
-        threads=threads,
-        dtype=node.dtype,
-        device=node.device,
-        max_tokens=node.max_tokens,
-        temperature=node.temperature,
-        top_p=node.top_p,
-        gate_cores=node.gate_cores,
-    )
+    names = {field.name for field in fields(EngineOptions)} - {"threads"}
+    options = EngineOptions(threads=threads, **node.model_dump(include=names))
     engine = LocalEngine(model, specs, options)
     await engine.start()
     return engine

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from serve_app.adapters import AdapterSpec
 from serve_app.core import AdapterError, EngineError
-from serve_app.engine.lora import LoraPair
+from serve_app.engine.bank import LoraPair, SiteShape
 
 _WEIGHTS = "adapter_model.safetensors"
 _KEY = re.compile(r"base_model\.model\.(?P<path>.+)\.lora_(?P<side>[AB])(?:\.default)?\.weight")
 
 
-def read_shape(path: Path) -> tuple[int, int]:
-    """(hidden size, inner size) of the model in `path`. Raises EngineError where there is no such model."""
+def read_config(path: Path) -> Any:
+    """The configuration of the model in `path`. Raises EngineError where there is no such model."""
     try:
-        config = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        return AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise EngineError(f"{path} holds no model that can be served: {error}") from error
-    return config.hidden_size, getattr(config, "intermediate_size", 4 * config.hidden_size)
 
 
 def load_model(path: Path, dtype: torch.dtype, device: torch.device) -> Any:
@@ -62,13 +60,33 @@ def context_limit(config: Any, wanted: int) -> int:
     return min(limit for limit in limits if limit is not None)
 
 
-def cache_argument(model: nn.Module) -> str:
-    """How this transformers version names the cache in `forward`: `cache` since 5.2x, `past_key_values` before."""
-    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What an adapter must fit: linear layers of the base, the widest rank a slot holds, the number type served."""
+
+    widths: Mapping[str, tuple[int, int]]
+    """Module path -> (in features, out features)."""
+    max_rank: int
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, shapes: Sequence[SiteShape], max_rank: int, dtype: torch.dtype) -> Target:
+        """The target that the sites of a model make up."""
+        widths = {
+            path: (shape.in_features, width)
+            for shape in shapes
+            for path, width in zip(shape.paths, shape.widths, strict=True)
+        }
+        return cls(widths, max_rank, dtype)
 
 
-def read_pairs(adapter: AdapterSpec, model: nn.Module) -> dict[str, LoraPair]:
-    """Module path -> matrices of one adapter, checked against the model. Raises AdapterError that names the tensor."""
+def read_pairs(adapter: AdapterSpec, target: Target) -> dict[str, LoraPair]:
+    """Module path -> matrices of one adapter, checked. Raises AdapterError that names the tensor and says why."""
+    if adapter.rank > target.max_rank:
+        raise AdapterError(
+            f"adapter {adapter.name} has rank {adapter.rank}, more than the {target.max_rank} an adapter slot holds; "
+            f"raise max_adapter_rank"
+        )
     try:
         tensors = load_file(adapter.path / _WEIGHTS)
     except (OSError, SafetensorError) as error:
@@ -80,30 +98,27 @@ def read_pairs(adapter: AdapterSpec, model: nn.Module) -> dict[str, LoraPair]:
             raise AdapterError(
                 f"adapter {adapter.name}: tensor {key} is no LoRA matrix of a linear layer; retrain without it"
             )
-        if not bool(torch.isfinite(tensor).all()):
-            raise AdapterError(f"adapter {adapter.name}: tensor {key} has values that are not finite; retrain it")
+        if not bool(torch.isfinite(tensor.to(target.dtype)).all()):
+            raise AdapterError(
+                f"adapter {adapter.name}: tensor {key} has values that are not finite in {target.dtype}; retrain it"
+            )
         sides.setdefault(match["path"], {})[match["side"]] = tensor
-    return {path: _pair(adapter, path, both, model) for path, both in sides.items()}
+    return {path: _pair(adapter, path, both, target) for path, both in sides.items()}
 
 
-def read_adapters(adapters: Sequence[AdapterSpec], model: nn.Module) -> list[Mapping[str, LoraPair]]:
-    """`read_pairs` of each, in order."""
-    return [read_pairs(adapter, model) for adapter in adapters]
-
-
-def _pair(adapter: AdapterSpec, path: str, both: Mapping[str, torch.Tensor], model: nn.Module) -> LoraPair:
-    try:
-        module = model.get_submodule(path)
-    except AttributeError:
-        module = None
-    if not isinstance(module, nn.Linear):
+def _pair(adapter: AdapterSpec, path: str, both: Mapping[str, torch.Tensor], target: Target) -> LoraPair:
+    if path not in target.widths:
         raise AdapterError(
-            f"adapter {adapter.name}: the base has no linear layer {path}; it was trained for another base"
+            f"adapter {adapter.name}: the base has no linear layer {path} that an adapter may change; "
+            f"it was trained for another base, or on its head"
         )
     if set(both) != {"A", "B"}:
         raise AdapterError(f"adapter {adapter.name}: {path} has only one of its two LoRA matrices; the file is damaged")
-    expected = ((adapter.rank, module.in_features), (module.out_features, adapter.rank))
+    in_features, out_features = target.widths[path]
+    expected = ((adapter.rank, in_features), (out_features, adapter.rank))
     found = (tuple(both["A"].shape), tuple(both["B"].shape))
     if found != expected:
         raise AdapterError(f"adapter {adapter.name}: {path} has shapes {found}, the base and rank need {expected}")
+    if not bool(torch.isfinite((both["B"].float() * adapter.scaling).to(target.dtype)).all()):
+        raise AdapterError(f"adapter {adapter.name}: {path} overflows {target.dtype} once scaled by {adapter.scaling}")
     return LoraPair(both["A"], both["B"], adapter.scaling)

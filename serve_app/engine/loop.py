@@ -1,7 +1,8 @@
 """The engine's work: step = schedule, run, postprocess. `run` is the body of its one thread.
 
-Other threads only `submit`, `cancel`, `close` and read; a lock that is never held during a forward pass guards the
-scheduler. A forward that raises fails the rows of that step and no others; the engine goes on.
+Other threads only submit, cancel, administer adapters, close and read; a lock that is never held during a forward pass
+guards the scheduler and the desk of adapters. A forward that raises fails the rows of that step and no others; the
+engine goes on.
 """
 
 from __future__ import annotations
@@ -9,16 +10,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from serve_app.core import EngineError, FinishReason, HeadraceError
-from serve_app.engine.request import Move, Plan, Request, Row, SampledToken
+from serve_app.engine.drafting import Drafting
+from serve_app.engine.request import Plan, Request, Row, SampledToken
+from serve_app.engine.residency import Residency
 from serve_app.engine.scheduler import Scheduler
+from serve_app.engine.slots import PrefixStats, SlotTable
 
 _log = logging.getLogger(__name__)
+
+_POLL_S = 0.05
+"""How often deadlines are looked at while nothing can run."""
 
 Gate = Callable[[], AbstractContextManager[None]]
 """Gives a context that is held during a step."""
@@ -27,15 +34,11 @@ Gate = Callable[[], AbstractContextManager[None]]
 class StepRunner(Protocol):
     """What the loop needs of a Runner; called from the engine's thread only."""
 
-    def run(self, plan: Plan) -> list[SampledToken | None]:
-        """A token for each of `plan.sampled`, in order; None for a row whose logits are not finite."""
+    def run(self, plan: Plan) -> list[tuple[SampledToken, ...] | None]:
+        """The tokens of each of `plan.sampled`, in order; None for a row whose logits are not finite."""
         ...
 
-    def move(self, move: Move) -> None:
-        """Copy one row's cache slot to another."""
-        ...
-
-    def clear(self, index: int) -> None:
+    def clear(self, slot: int) -> None:
         """Zero the cache slot of a failed row."""
         ...
 
@@ -46,25 +49,48 @@ class Load:
 
     active_rows: int
     waiting_requests: int
+    cached_tokens: int
+    """Valid tokens in all cache slots, those of finished rows included."""
+    prefixes: PrefixStats
+    resident_adapters: Mapping[str, int]
+    """Version -> adapter slot."""
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What the loop keeps, all under its lock."""
+
+    scheduler: Scheduler
+    slots: SlotTable
+    adapters: Residency
 
 
 class EngineLoop:
     """Drives a scheduler and a runner until closed. `gate` is entered around each step (see gate.py)."""
 
-    def __init__(self, scheduler: Scheduler, runner: StepRunner, end_ids: Collection[int], gate: Gate) -> None:
-        self._scheduler = scheduler
+    def __init__(
+        self,
+        books: Books,
+        runner: StepRunner,
+        end_ids: Collection[int],
+        gate: Gate,
+        draft_tokens: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._scheduler, self._slots, self._adapters = books.scheduler, books.slots, books.adapters
         self._runner = runner
         self._end_ids = frozenset(end_ids)
         self._gate = gate
+        self._clock = clock
+        self._drafting = Drafting(draft_tokens)
         self._changed = threading.Condition()
         self._closed: HeadraceError | None = None
 
-    def submit(self, request: Request) -> None:
-        """Queue a request; the engine's thread feeds its sink. Raises Overloaded, or EngineError once closed."""
+    def submit(self, *requests: Request) -> None:
+        """Queue requests, all or none; the engine's thread feeds their sinks. Raises Overloaded, or EngineError."""
         with self._changed:
-            if self._closed is not None:
-                raise EngineError(str(self._closed))
-            self._scheduler.add(request)
+            self._refuse_if_closed()
+            self._scheduler.add(*requests)
             self._changed.notify()
 
     def cancel(self, request_id: str) -> None:
@@ -82,9 +108,50 @@ class EngineLoop:
     def load(self) -> Load:
         """A snapshot; raises EngineError once closed."""
         with self._changed:
-            if self._closed is not None:
-                raise EngineError(str(self._closed))
-            return Load(len(self._scheduler.rows), self._scheduler.num_waiting)
+            self._refuse_if_closed()
+            return Load(
+                active_rows=len(self._scheduler.rows),
+                waiting_requests=self._scheduler.num_waiting,
+                cached_tokens=self._slots.num_tokens_held,
+                prefixes=self._slots.stats,
+                resident_adapters=dict(self._adapters.resident()),
+            )
+
+    def add_adapter(self, version: str, pinned: bool = False) -> None:
+        """Make an adapter known: requests may name it, and a pinned one is loaded at once and stays."""
+        with self._changed:
+            self._adapters.add(version, pinned)
+            self._changed.notify()
+
+    def preload_adapter(self, version: str) -> None:
+        """Begin to load an adapter before it is asked for, if there is room."""
+        with self._changed:
+            self._adapters.ready(version)
+
+    def remove_adapter(self, version: str) -> None:
+        """No new row for it; those it has are answered to their end. Waiting requests fail with AdapterError."""
+        with self._changed:
+            self._adapters.remove(version)
+            self._slots.drop_adapter(version)
+            self._changed.notify()
+
+    def pin_adapter(self, version: str, pinned: bool) -> None:
+        """Keep an adapter resident, or let it be evicted again."""
+        with self._changed:
+            self._adapters.pin(version, pinned)
+            self._changed.notify()
+
+    def adapter_loaded(self, slot: int, version: str) -> None:
+        """The loader has written an adapter to its slot."""
+        with self._changed:
+            self._adapters.loaded(slot, version)
+            self._changed.notify()
+
+    def adapter_failed(self, slot: int, version: str, error: HeadraceError) -> None:
+        """The loader could not; whoever waits for the adapter hears why."""
+        with self._changed:
+            self._adapters.failed(slot, version, error)
+            self._changed.notify()
 
     def run(self) -> None:
         """Step until closed. A fault outside a forward pass is a bug here: it closes the engine and says so to all."""
@@ -99,66 +166,75 @@ class EngineLoop:
             self._fail_everything()
 
     def step(self) -> None:
-        """One step; does nothing when there is nothing to do."""
+        """One step. Waits a moment where requests are here but none can run, for want of an adapter or a member."""
         with self._changed:
-            moves = self._scheduler.drop_cancelled()
+            expired = self._scheduler.expire(self._clock())
+            self._scheduler.drop_cancelled()
             plan = self._scheduler.plan()
-        self._apply(moves)
-        if plan.num_tokens == 0:
+            if not plan.segments and not expired and not self._scheduler.idle:
+                self._changed.wait(_POLL_S)
+        for request, error in expired:
+            _tell(request, error)
+        if not plan.segments:
             return
         with self._gate():
             start_s = time.perf_counter()
             try:
-                tokens = self._runner.run(plan)
+                results = self._runner.run(plan)
             except Exception as error:  # whatever torch raises: the rows must hear of it
-                _log.exception("a forward pass failed; its %d rows are given up", len(plan.decodes) + len(plan.chunks))
+                _log.exception("a forward pass failed; its %d rows are given up", len(plan.segments))
                 self._fail_step(plan, error)
                 return
             busy_s = time.perf_counter() - start_s
-        self._account(plan, tokens, busy_s)
-        for row, token in zip(plan.sampled, tokens, strict=True):
-            if token is None:  # before any row is freed: a move would leave a copy of what is not finite
-                self._runner.clear(row.index)
-        for row, token in zip(plan.sampled, tokens, strict=True):
-            self._deliver(row, token)
+        self._account(plan, results, busy_s)
+        for segment, tokens in zip(plan.sampled, results, strict=True):
+            self._deliver(segment.row, tokens)
+        self._drafting.propose(self._scheduler.rows)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed is not None:
+            raise EngineError(str(self._closed))
 
     def _wait_for_work(self) -> bool:
         """Block while idle, after checking the books; False once closed."""
         with self._changed:
             if self._scheduler.idle:
                 self._scheduler.check()
+                self._adapters.check()
             self._changed.wait_for(lambda: self._closed is not None or not self._scheduler.idle)
             return self._closed is None
 
-    def _account(self, plan: Plan, tokens: list[SampledToken | None], busy_s: float) -> None:
-        """Bring every row up to date before any is freed: a row that moves must know how much its slot holds.
-
-        The step's time is shared by tokens processed.
-        """
+    def _account(self, plan: Plan, results: Sequence[tuple[SampledToken, ...] | None], busy_s: float) -> None:
+        """Bring the rows and the books up to date. The step's time is shared by tokens processed."""
         per_token_s = busy_s / plan.num_tokens
-        for row in plan.decodes:
-            row.busy_s += per_token_s
-        for chunk in plan.chunks:
-            chunk.row.busy_s += per_token_s * (chunk.end - chunk.start)
-            chunk.row.num_prefilled = chunk.end
-        for row, token in zip(plan.sampled, tokens, strict=True):
-            if token is not None:
-                row.output_ids.append(token.token_id)
+        for segment in plan.segments:
+            row = segment.row
+            row.busy_s += per_token_s * len(segment.token_ids)
+            if row.prefilling:
+                row.num_prefilled = segment.end
+        with self._changed:
+            self._scheduler.processed(plan, results)
 
-    def _deliver(self, row: Row, token: SampledToken | None) -> None:
-        """Give a row its token; free the row if that was its last."""
-        if token is None:
-            self._give_up(row, EngineError("the model's output was not finite; check this adapter and the dtype"))
+    def _deliver(self, row: Row, tokens: tuple[SampledToken, ...] | None) -> None:
+        """Give a row its tokens; free the row if they end it."""
+        if tokens is None:
+            self._runner.clear(row.slot)
+            error = EngineError("the model's output was not finite; check this adapter and the dtype")
+            self._give_up(row, error, reusable=False)
             return
-        finish = self._finish(row, token)
-        try:
-            done = row.request.sink.token(token, finish, row.usage)
-        except Exception as error:
-            _log.exception("the receiver of request %s failed; its row is freed", row.request.request_id)
-            self._give_up(row, EngineError(f"the answer could not be delivered: {error}"))
-            return
-        if done or finish is not None:
-            self._release(row)
+        self._drafting.learn(row, tokens)
+        for token in tokens:
+            row.output_ids.append(token.token_id)
+            finish = self._finish(row, token)
+            try:
+                done = row.request.sink.token(token, finish, row.usage)
+            except Exception as error:
+                _log.exception("the receiver of request %s failed; its row is freed", row.request.request_id)
+                self._give_up(row, EngineError(f"the answer could not be delivered: {error}"), reusable=True)
+                return
+            if done or finish is not None:
+                self._release(row, reusable=True)
+                return
 
     def _finish(self, row: Row, token: SampledToken) -> FinishReason | None:
         if token.token_id in self._end_ids:
@@ -167,33 +243,29 @@ class EngineLoop:
 
     def _fail_step(self, plan: Plan, error: Exception) -> None:
         """Give up the rows of a step that raised, and zero their slots: they may be half written."""
-        rows = (*plan.decodes, *(chunk.row for chunk in plan.chunks))
-        for row in rows:
-            self._runner.clear(row.index)
-        for row in rows:
-            self._give_up(row, EngineError(f"the forward pass failed: {type(error).__name__}: {error}"))
-
-    def _give_up(self, row: Row, error: HeadraceError) -> None:
-        _tell(row.request, error)  # first: if freeing the row fails too, its request has heard
-        self._release(row)
-
-    def _release(self, row: Row) -> None:
         with self._changed:
-            moves = self._scheduler.release(row)
-        self._apply(moves)
+            rows = self._scheduler.touched(plan)
+        for row in rows:
+            self._runner.clear(row.slot)
+            reason = EngineError(f"the forward pass failed: {type(error).__name__}: {error}")
+            self._give_up(row, reason, reusable=False)
 
-    def _apply(self, moves: list[Move]) -> None:
-        """Carry out moves, without the lock: copying a long row takes milliseconds."""
-        for move in moves:
-            self._runner.move(move)
+    def _give_up(self, row: Row, error: HeadraceError, reusable: bool) -> None:
+        _tell(row.request, error)  # first: if freeing the row fails too, its request has heard
+        self._release(row, reusable)
+
+    def _release(self, row: Row, reusable: bool) -> None:
+        self._drafting.forget(row)
+        with self._changed:
+            self._scheduler.release(row, reusable)
 
     def _fail_everything(self) -> None:
         """The end of the thread: every request still here hears why."""
         with self._changed:
             self._closed = reason = self._closed or EngineError("the engine stopped and must be restarted")
             requests = [row.request for row in self._scheduler.rows] + self._scheduler.drop_waiting()
-            for row in reversed(self._scheduler.rows):
-                self._scheduler.release(row)
+            for row in self._scheduler.rows:
+                self._scheduler.release(row, reusable=False)
         for request in requests:
             _tell(request, EngineError(str(reason)))
 

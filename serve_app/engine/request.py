@@ -47,6 +47,15 @@ class Discard:
 
 
 @dataclass(frozen=True, slots=True)
+class Ensemble:
+    """Rows that answer as one: each step their logits are averaged, and all take the same token."""
+
+    ensemble_id: str
+    size: int
+    """Members; all must be queued and rows for all be free before any is admitted."""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """What the engine is asked to continue. All lengths are checked by the caller: prompt + max_tokens <= context."""
 
@@ -55,28 +64,42 @@ class Request:
     """At least one."""
     max_tokens: int
     sink: Sink
-    adapter: int | None = None
-    """Index into the adapters that the runner was given; None is the bare base."""
+    adapter: str | None = None
+    """Version (content digest) of the adapter; None is the bare base."""
     temperature: float = 0.0
     """0 is greedy."""
     top_p: float = 1.0
     seed: int | None = None
     top_logprobs: int = 0
+    key: str | None = None
+    """Who asks: rows are shared fairly between keys, within an adapter."""
+    priority: int = 0
+    """Higher goes first, whatever fairness says; within a priority fairness rules."""
+    deadline_s: float | None = None
+    """On the clock of `time.monotonic`. Past it the request fails with DeadlineExceeded, waiting or not."""
+    ensemble: Ensemble | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Row:
-    """A request that holds a row of the batch. Only the engine's thread touches it."""
+    """A request that is being answered. Only the engine's thread touches it."""
 
     request: Request
-    index: int
-    """Set by the scheduler: row of the batch and slot of the cache. Changes when an earlier row leaves."""
+    slot: int
+    """Set at admission: its place in the key-value cache, for as long as it lives."""
+    adapter_slot: int | None
+    """Set at admission: where its adapter's matrices lie; None is the bare base. Held until the row is released."""
     random: random.Random
-    """Set by the scheduler: the row's own stream, so that a seeded answer does not depend on the other rows."""
+    """Set at admission: the row's own stream, so that a seeded answer does not depend on the other rows."""
+    num_reused: int = 0
+    """Set at admission: prompt tokens whose keys and values were copied from an earlier row. Included in
+    num_prefilled."""
     num_prefilled: int = 0
-    """Set by the loop: prompt tokens whose keys and values are in the cache."""
+    """Set at admission and by the loop: prompt tokens whose keys and values are in the cache."""
     output_ids: list[int] = field(default_factory=list)
     """Set by the loop."""
+    draft_ids: tuple[int, ...] = ()
+    """Set by the loop: guesses at the next tokens, to be checked by the next step."""
     busy_s: float = 0.0
     """Set by the loop: this row's share of the steps it was in."""
 
@@ -93,26 +116,30 @@ class Row:
     @property
     def usage(self) -> Usage:
         """Running total of the row."""
-        return Usage(len(self.request.prompt_ids), 0, len(self.output_ids), self.busy_s)
+        return Usage(len(self.request.prompt_ids), self.num_reused, len(self.output_ids), self.busy_s)
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
-    """Part of a prompt to process in one forward pass: tokens [start, end) of the row's prompt."""
+class Segment:
+    """Consecutive tokens of one row to process in the next forward pass, at the positions start, start + 1, ..."""
 
     row: Row
     start: int
-    end: int
+    token_ids: tuple[int, ...]
+    """A chunk of the prompt, or the newest output token and the row's draft."""
+    sampled: int
+    """How many of the last tokens have their logits sampled: 0 for a chunk that does not complete the prompt, 1 for
+    one that does, 1 + len(draft_ids) for a decoding row."""
 
     @property
-    def last(self) -> bool:
-        """Whether the prompt is complete after it, so that a token is sampled."""
-        return self.end == len(self.row.request.prompt_ids)
+    def end(self) -> int:
+        """One past the last position."""
+        return self.start + len(self.token_ids)
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
-    """A row changed its place: slot `source` of the cache is to be copied to slot `target`."""
+class Copy:
+    """The first `num_tokens` of cache slot `source` are to be copied to slot `target` before the next forward pass."""
 
     source: int
     target: int
@@ -121,17 +148,17 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One step: the rows to decode, which are rows 0 to n-1 of the batch, and the prompt chunks, each a row beyond."""
+    """One step. Segments of the same adapter are neighbours."""
 
-    decodes: tuple[Row, ...]
-    chunks: tuple[Chunk, ...]
+    segments: tuple[Segment, ...]
+    copies: tuple[Copy, ...] = ()
 
     @property
-    def sampled(self) -> tuple[Row, ...]:
-        """Rows that get a token from this step, in the order the runner returns them."""
-        return (*self.decodes, *(chunk.row for chunk in self.chunks if chunk.last))
+    def sampled(self) -> tuple[Segment, ...]:
+        """Segments that get tokens from this step, in the order the runner returns them."""
+        return tuple(segment for segment in self.segments if segment.sampled)
 
     @property
     def num_tokens(self) -> int:
         """Tokens processed: the denominator of time sharing."""
-        return len(self.decodes) + sum(chunk.end - chunk.start for chunk in self.chunks)
+        return sum(len(segment.token_ids) for segment in self.segments)

@@ -1,42 +1,52 @@
 """Which requests share the next step. Pure Python: no torch, no clock, no threads (its caller holds a lock).
 
-Order of rows: those that decode come first and without a gap, so that the cache hands out views of rows 0 to n-1;
-a row whose prompt is only partly processed comes after them, and there is at most one.
+The waiting queue (waiting.py) says whose turn it is, admission.py who of them gets a free row, packing.py which tokens
+of the rows are processed, rows.py what a row holds; here they meet. One step, in this order:
 
-Fairness: a free row goes to the adapter with the fewest rows; between equals, to the one that has gone longest without
-getting a row. So a hot adapter cannot keep another from its first row, however long its queue: the other waits for at
-most one row of each adapter. Within an adapter the order is first come, first served.
+    1. `expire`, `drop_cancelled`, `plan`
+    2. the forward pass, outside the lock; `add` and `cancel` may come at any time
+    3. the caller brings the rows up to date (num_prefilled, output_ids, draft_ids)
+    4. `processed`, before any row of the plan is released
+    5. `release` for each row that is done, or, if the forward pass failed, steps 3 and 4 are left out and all rows
+       that `touched` names are released as not reusable
+
+A plan is empty only when there is no row: what waits then waits for an adapter to be loaded or for its ensemble.
 """
 
 from __future__ import annotations
 
-import random
-from collections import Counter
+from collections.abc import Sequence
 
-from serve_app.core import EngineError, Overloaded
-from serve_app.engine.request import Chunk, Move, Plan, Request, Row
+from serve_app.core import ConfigError, DeadlineExceeded, EngineError, HeadraceError, Overloaded
+from serve_app.engine.admission import AdapterDesk, Admission, Limits
+from serve_app.engine.ensembles import Ensembles
+from serve_app.engine.packing import lay_out, num_ahead
+from serve_app.engine.request import Copy, Plan, Request, Row, SampledToken
+from serve_app.engine.rows import Departures, RowTable
+from serve_app.engine.slots import SlotTable
+from serve_app.engine.waiting import WaitingQueue
 
 
 class Scheduler:
-    """Holds the waiting queue and the rows."""
+    """Holds the waiting queue and the rows. Raises ConfigError if there are fewer cache slots than rows."""
 
-    def __init__(self, max_rows: int, max_waiting: int, prefill_tokens: int) -> None:
-        self._max_rows = max_rows
-        self._max_waiting = max_waiting
-        self._prefill_tokens = prefill_tokens
-        self._waiting: dict[str, Request] = {}
-        """By request id, oldest first."""
-        self._queues: dict[int | None, dict[str, None]] = {}
-        """Adapter -> ids of its waiting requests, oldest first. No adapter with an empty queue is kept."""
-        self._last_served: dict[int | None, int] = {}
-        """Adapter -> the number of the admission that gave it its latest row."""
-        self._num_admitted = 0
-        self._rows: list[Row] = []
-        self._cancelled: set[str] = set()
+    def __init__(self, limits: Limits, slots: SlotTable, adapters: AdapterDesk) -> None:
+        if slots.num_free < limits.max_rows:
+            raise ConfigError(f"{limits.max_rows} rows need as many cache slots; there are {slots.num_free}")
+        self._limits = limits
+        self._slots = slots
+        self._adapters = adapters
+        self._admission = Admission(limits, adapters)
+        self._waiting = WaitingQueue()
+        self._ensembles = Ensembles(limits.max_rows)
+        self._rows = RowTable(slots, adapters)
+        self._now_s = 0.0
+        """As of the latest `expire`."""
+        self._departures = Departures()
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """Rows in batch order."""
+        """Rows in order of admission."""
         return tuple(self._rows)
 
     @property
@@ -46,107 +56,144 @@ class Scheduler:
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether no request is here."""
         return not self._rows and not self._waiting
 
-    def add(self, request: Request) -> None:
-        """Queue a request. Raises Overloaded when the rows are spoken for and `max_waiting` requests wait."""
-        free_rows = self._max_rows - len(self._rows)
-        if self.num_waiting >= free_rows + self._max_waiting:
+    def add(self, *requests: Request) -> None:
+        """Queue requests, all or none; the members of an ensemble may come in one call or one by one.
+
+        Raises Overloaded when the rows are spoken for and `max_waiting` requests wait, with the mean time between two
+        rows that left as `retry_after_s`; EngineError if an id is in use or an ensemble cannot be served.
+        """
+        num_free = self._limits.max_rows - len(self._rows)
+        if self.num_waiting + len(requests) > num_free + self._limits.max_waiting:
             raise Overloaded(
-                f"all {self._max_rows} rows are busy and {max(0, self.num_waiting - free_rows)} requests wait, "
-                f"the most this engine queues; try again later"
+                f"all {self._limits.max_rows} rows are busy and {max(0, self.num_waiting - num_free)} requests wait, "
+                f"the most this engine queues; try again later",
+                self._departures.retry_after_s,
             )
-        if request.request_id in self._waiting or self._holds_row(request.request_id):
-            raise EngineError(f"call {request.request_id!r} is already being answered; give each call its own call_id")
-        self._waiting[request.request_id] = request
-        self._queues.setdefault(request.adapter, {})[request.request_id] = None
+        if self.idle:
+            self._waiting.start_over()
+        added: list[Request] = []
+        try:
+            for request in requests:
+                self._add(request)
+                added.append(request)
+        except EngineError:
+            for request in added:
+                self._take(request.request_id)
+            raise
 
     def cancel(self, request_id: str) -> bool:
-        """Forget a waiting request at once, or mark a row to be freed before the next step. False: not here."""
+        """Forget a waiting request at once, or mark a row to be freed before the next step. False: not here.
+
+        The other members of an ensemble go on without it.
+        """
         if request_id in self._waiting:
             self._take(request_id)
             return True
-        if self._holds_row(request_id):
-            self._cancelled.add(request_id)
+        if self._rows.answers(request_id):
+            self._rows.cancel(request_id)
             return True
         return False
 
-    def drop_cancelled(self) -> list[Move]:
-        """Free the rows that were cancelled; the moves that close the gaps, to be applied in order."""
-        dropped = [row for row in self._rows if row.request.request_id in self._cancelled]
-        return [move for row in dropped for move in self.release(row)]
+    def expire(self, now_s: float) -> list[tuple[Request, HeadraceError]]:
+        """Let go of what cannot be answered, and why: what is past its deadline, rows included, and what waits for an
+        adapter that cannot be served. `now_s` is on the clock of the deadlines."""
+        self._now_s = now_s
+        expired: list[tuple[Request, HeadraceError]] = []
+        for row in self._rows:
+            if _is_late(row.request, now_s) and not self._rows.is_cancelled(row):
+                self.release(row)
+                expired.append((row.request, _late("its answer was not finished")))
+        errors = {adapter: self._adapters.error(adapter) for adapter in self._waiting.adapters if adapter is not None}
+        for request in self._waiting:
+            error = errors.get(request.adapter) if request.adapter is not None else None
+            if _is_late(request, now_s):
+                error = _late("its turn did not come")
+            if error is not None:
+                expired.append((self._take(request.request_id), error))
+        return expired
+
+    def drop_cancelled(self) -> None:
+        """Free the rows that were cancelled."""
+        self._rows.drop_cancelled()
 
     def drop_waiting(self) -> list[Request]:
         """Empty the queue, oldest first: the engine is closing or broken."""
-        requests = list(self._waiting.values())
-        self._waiting.clear()
-        self._queues.clear()
-        return requests
+        return [self._take(request.request_id) for request in self._waiting]
 
     def plan(self) -> Plan:
-        """Admit requests to free rows and lay out the next step. Takes at most `prefill_tokens` of prompts."""
-        decodes = tuple(row for row in self._rows if not row.prefilling)
-        chunks: list[Chunk] = []
-        budget = self._prefill_tokens
-        if len(decodes) < len(self._rows):
-            chunks.append(_next_chunk(self._rows[-1], budget))
-            budget -= chunks[-1].end - chunks[-1].start
-        while budget > 0 and self._waiting and len(self._rows) < self._max_rows:
-            row = self._admit()
-            chunks.append(_next_chunk(row, budget))
-            budget -= chunks[-1].end - chunks[-1].start
-        return Plan(decodes, tuple(chunks))
+        """Admit requests to free rows and lay out the next step."""
+        copies: list[Copy] = []
+        self._admission.begin(self._waiting)
+        while requests := self._admission.next(self._waiting, self._ensembles, self._rows):
+            for request in requests:
+                copy = self._rows.admit(self._take(request.request_id))
+                copies += [copy] if copy else []
+        return Plan(lay_out(self.rows, self._limits.step_tokens, self._turn), tuple(copies))
 
-    def release(self, row: Row) -> list[Move]:
-        """Take a row out of the batch; the moves that keep the order above, to be applied in order."""
-        self._cancelled.discard(row.request.request_id)
-        num_decoding = sum(not other.prefilling for other in self._rows)
-        gap = row.index
-        moves: list[Move] = []
-        # The last decoding row fills the gap, and the prefilling row, if any, fills the gap that leaves.
-        for source in sorted({num_decoding - 1, len(self._rows) - 1}):
-            if source > gap:
-                moves.append(Move(source, gap, self._rows[source].num_cached))
-                self._rows[gap] = self._rows[source]
-                self._rows[gap].index = gap
-                gap = source
-        self._rows.pop()
-        return moves
+    def processed(self, plan: Plan, results: Sequence[tuple[SampledToken, ...] | None]) -> None:
+        """Count what a plan has done; `results` holds an entry for each of `plan.sampled`, None for a row that failed.
+
+        What is counted as written to a cache slot: the chunk of a prompt; of a decoding row's tokens as many as tokens
+        were sampled, since those of its draft that were not accepted are not part of the answer.
+        """
+        sampled = dict(zip((id(segment) for segment in plan.sampled), results, strict=True))
+        for segment in plan.segments:
+            row, tokens = segment.row, sampled.get(id(segment), ())
+            if tokens is None:
+                continue
+            of_prompt = segment.start < len(row.request.prompt_ids)
+            written = segment.token_ids if of_prompt else segment.token_ids[: len(tokens)]
+            self._slots.written(row.slot, written)
+            self._waiting.charge(row.request, len(written) if of_prompt else 0, len(tokens))
+
+    def touched(self, plan: Plan) -> tuple[Row, ...]:
+        """Rows whose cache slots are in doubt if a plan failed: those it computes for, and those it copies to."""
+        targets = {copy.target for copy in plan.copies} | {segment.row.slot for segment in plan.segments}
+        return tuple(row for row in self._rows if row.slot in targets)
+
+    def release(self, row: Row, reusable: bool = True) -> None:
+        """Free a row. `reusable`: what was counted as written to its cache slot may serve later prompts."""
+        self._rows.release(row, reusable)
+        self._departures.add(self._now_s)
 
     def check(self) -> None:
-        """Raise EngineError if the books do not balance: a leaked row or request would show here."""
-        if [row.index for row in self._rows] != list(range(len(self._rows))) or len(self._rows) > self._max_rows:
-            raise EngineError(f"the rows are out of order: {[row.index for row in self._rows]}")
-        num_queued = sum(len(queue) for queue in self._queues.values())
-        if num_queued != len(self._waiting) or not all(self._queues.values()):
-            raise EngineError(f"{num_queued} requests are queued but {len(self._waiting)} are known")
-        if not self._cancelled <= {row.request.request_id for row in self._rows}:
-            raise EngineError(f"cancelled requests hold no row: {sorted(self._cancelled)}")
+        """Raise EngineError if the books do not balance: a leaked row, slot or request would show here."""
+        self._waiting.check()
+        self._rows.check()
+        if len(self._rows) > self._limits.max_rows:
+            raise EngineError(f"{len(self._rows)} rows are held, more than {self._limits.max_rows}")
+        num_members = sum(request.ensemble is not None for request in self._waiting)
+        if num_members != self._ensembles.num_waiting:
+            raise EngineError(f"{num_members} members of ensembles wait, {self._ensembles.num_waiting} are known")
+        both = [request.request_id for request in self._waiting if self._rows.answers(request.request_id)]
+        if both:
+            raise EngineError(f"requests with a row still wait: {both}")
 
-    def _holds_row(self, request_id: str) -> bool:
-        return any(row.request.request_id == request_id for row in self._rows)
-
-    def _admit(self) -> Row:
-        """Give the next free row to the request whose turn it is."""
-        held = Counter(row.request.adapter for row in self._rows)
-        adapter = min(self._queues, key=lambda key: (held[key], self._last_served.get(key, -1)))
-        self._last_served[adapter] = self._num_admitted
-        self._num_admitted += 1
-        request = self._take(next(iter(self._queues[adapter])))
-        row = Row(request, len(self._rows), random.Random(request.seed))
-        self._rows.append(row)
-        return row
+    def _add(self, request: Request) -> None:
+        if request.request_id in self._waiting or self._rows.answers(request.request_id):
+            raise EngineError(f"call {request.request_id!r} is already being answered; give each call its own call_id")
+        self._ensembles.add(request, self._rows)
+        self._waiting.add(request)
+        self._admission.asked_for(request)
 
     def _take(self, request_id: str) -> Request:
         """Remove a request from the queue."""
-        request = self._waiting.pop(request_id)
-        queue = self._queues[request.adapter]
-        del queue[request_id]
-        if not queue:
-            del self._queues[request.adapter]
+        request = self._waiting.take(request_id)
+        self._ensembles.leave(request)
         return request
 
+    def _turn(self, row: Row) -> tuple[int, int, int, int]:
+        """Whose prompt goes first: the least served, between equals the shortest, so that a short prompt of a newcomer
+        does not wait behind a long one."""
+        return (-row.request.priority, *self._waiting.served(row.request), num_ahead(row))
 
-def _next_chunk(row: Row, budget: int) -> Chunk:
-    return Chunk(row, row.num_prefilled, min(len(row.request.prompt_ids), row.num_prefilled + budget))
+
+def _is_late(request: Request, now_s: float) -> bool:
+    return request.deadline_s is not None and now_s >= request.deadline_s
+
+
+def _late(what: str) -> DeadlineExceeded:
+    return DeadlineExceeded(f"{what} within the time given; allow more time or ask for fewer tokens")

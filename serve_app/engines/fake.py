@@ -2,7 +2,8 @@
 
 Its tokens are words with the white space before them ("The", " cat", " sat"); there is no end token, so
 `usage.completion_tokens` is the number of words sent. The same call always gives the same deltas, one token each.
-It honours max_tokens, stop strings, top_logprobs, and raises what a real engine raises.
+It honours max_tokens, stop strings, top_logprobs, and raises what a real engine raises; a `timeout_s` that the waits
+of its script exceed ends in DeadlineExceeded, whatever the clock says.
 
     engine = FakeEngine({"hi": "good day", "legal": FakeAnswer("it depends", logprob=-2.0)}, adapters={"legal": "v1"})
     async for delta in engine.generate(call): ...
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 
 from serve_app.core import (
     Call,
+    DeadlineExceeded,
     Delta,
     EngineError,
     EngineInfo,
@@ -139,11 +141,11 @@ class FakeEngine:
         room = min(wanted, self.max_context_tokens - num_prompt)
         if len(words) > room:
             words, reason = words[:room], "length"
-        await asyncio.sleep(self.first_token_s)
+        await _wait(self.first_token_s, 0.0, call.timeout_s)
         version = self.adapters[call.adapter] if call.adapter is not None else None
         for index, word in enumerate(words):
             _fail_at(answer, index)
-            await asyncio.sleep(self.token_s)
+            await _wait(self.token_s, self.first_token_s + self.token_s * index, call.timeout_s)
             yield Delta(
                 text=word,
                 tokens=(_stat(answer, index, word, sampling.top_logprobs),),
@@ -166,6 +168,16 @@ def _cut(text: str, stop: Sequence[str]) -> tuple[list[str], FinishReason]:
     """The words before the first stop string, and why a complete answer ends."""
     ends = [at for at in (text.find(one) for one in stop) if at >= 0]
     return _WORD.findall(text[: min(ends, default=len(text))]), "stop"
+
+
+async def _wait(wait_s: float, waited_s: float, timeout_s: float | None) -> None:
+    """Wait, but no longer than the call may take in all. Raises DeadlineExceeded if that is not enough."""
+    left_s = None if timeout_s is None else timeout_s - waited_s
+    if left_s is None or wait_s < left_s:
+        await asyncio.sleep(wait_s)
+        return
+    await asyncio.sleep(max(0.0, left_s))
+    raise DeadlineExceeded(f"the scripted engine does not answer within {timeout_s:g} s; allow more time")
 
 
 def _fail_at(answer: FakeAnswer, num_sent: int) -> None:

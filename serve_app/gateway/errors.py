@@ -11,7 +11,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from serve_app.core import EngineError, HeadraceError, LedgerError, ModelNotFound, Overloaded, RequestError
+from serve_app.core import (
+    DeadlineExceeded,
+    EngineError,
+    HeadraceError,
+    LedgerError,
+    ModelNotFound,
+    Overloaded,
+    RequestError,
+)
 from serve_app.gateway.ids import QUERY_ID_HEADER
 
 _LOG = logging.getLogger(__name__)
@@ -57,6 +65,7 @@ _KINDS: dict[type[Exception], _Kind] = {
     NotFound: _Kind(404, "invalid_request_error", "not_found"),
     RequestError: _Kind(400, "invalid_request_error"),
     Overloaded: _Kind(429, "rate_limit_error", "overloaded"),
+    DeadlineExceeded: _Kind(504, "server_error", "deadline_exceeded"),
     EngineError: _Kind(503, "server_error", "engine_error"),
     LedgerError: _Kind(503, "server_error", "ledger_error"),
     HeadraceError: _Kind(500, "server_error", "internal_error"),

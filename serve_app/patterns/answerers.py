@@ -24,7 +24,7 @@ class Node:
         if sampling.seed is not None and choice_index:
             sampling = replace(sampling, seed=(sampling.seed + choice_index) % 2**63)
         call_id = f"{query.query_id}:{self.name}:{choice_index}"
-        return Call(call_id, sampling, query.messages, query.prompt, adapter)
+        return Call(call_id, sampling, query.messages, query.prompt, adapter, query.key_id)
 
 
 class Answerer(Protocol):

@@ -96,37 +96,49 @@ def test_prompt_longer_than_the_context_names_both_lengths(alias, model_files):
         encoder.encode(ask("Tell me more about it. " * 40), None, 64)
 
 
-@pytest.fixture(scope="module")
-def tuned(model_files: Callable[[str], ModelFiles], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Name -> folder: the shipped adapters where they exist, and two of random weights and other shapes."""
-    found = {name: adapters.shipped(name) for name in adapters.shipped_names()}
-    configs = {
-        "random-narrow": LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"]),
-        "random-wide": LoraConfig(r=32, lora_alpha=16, use_rslora=True, target_modules="all-linear"),
-    }
-    for seed, (name, config) in enumerate(configs.items()):
-        torch.manual_seed(seed)
-        found[name] = tmp_path_factory.mktemp(name)
-        with peft_on_transformers_5():
-            model = get_peft_model(AutoModelForCausalLM.from_pretrained(model_files(SMALL).path), config)
-        for key, parameter in model.named_parameters():
-            if "lora_B" in key:
-                torch.nn.init.normal_(parameter, std=0.02)
-        model.save_pretrained(found[name])
-        written = json.loads((found[name] / "adapter_config.json").read_text())
-        written["base_model_name_or_path"] = SMALL
-        (found[name] / "adapter_config.json").write_text(json.dumps(written))
-    return found
+RANDOM: dict[str, dict[str, Any]] = {
+    "random-narrow": {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]},
+    "random-wide": {"r": 32, "lora_alpha": 16, "use_rslora": True, "target_modules": "all-linear"},
+    "random-inner": {"r": 9, "lora_alpha": 9, "target_modules": ["k_proj", "o_proj", "down_proj"]},
+}
+"""Name -> fields of LoraConfig, which PEFT changes when it is used."""
 
 
-async def test_mixed_batch_gives_each_row_the_greedy_tokens_of_peft(model_files, tuned, start):
-    files = model_files(SMALL)
+def random_adapters(files: ModelFiles, folder: Path) -> dict[str, Path]:
+    """Name -> folder: adapters of random weights and several ranks, scalings and targets."""
+    torch.manual_seed(0)
+    base = AutoModelForCausalLM.from_pretrained(files.path, dtype=torch.float32)
+    (first, config), *others = RANDOM.items()
+    with peft_on_transformers_5():
+        model = get_peft_model(base, LoraConfig(**config), adapter_name=first)
+        for name, config in others:
+            model.add_adapter(name, LoraConfig(**config))
+    for key, parameter in model.named_parameters():
+        if "lora_B" in key:
+            torch.nn.init.normal_(parameter, std=0.02)
+    model.save_pretrained(folder)
+    for name in RANDOM:
+        written = json.loads((folder / name / "adapter_config.json").read_text())
+        written["base_model_name_or_path"] = files.alias
+        (folder / name / "adapter_config.json").write_text(json.dumps(written))
+    return {name: folder / name for name in RANDOM}
+
+
+@pytest.mark.parametrize("alias", [SMALL, LARGE])
+async def test_mixed_batch_gives_each_row_the_greedy_tokens_of_peft(alias, model_files, tmp_path, start):
+    files = model_files(alias)
+    tuned = random_adapters(files, tmp_path)
+    if alias == SMALL:  # what the shipped adapters were trained on
+        tuned |= {name: adapters.shipped(name) for name in adapters.shipped_names()}
     specs = [adapters.load(path, name) for name, path in tuned.items()]
     engine = await start(files, specs, dtype="float32")
-    calls = [ask(question, name, 24) for question, name in zip(QUESTIONS * 2, [None, *tuned], strict=False)]
+    names = [None, *tuned]
+    calls = [ask(question, name, 16) for question, name in zip(QUESTIONS * 2, names, strict=False)]
     rows = await asyncio.gather(*(read(engine, call) for call in calls))
     prompts = {call.call_id: engine._running.encoder.encode(call, manifest_of(specs, call), 512) for call in calls}
+    assert len(rows) == len(names)
     await engine.close()
+    del engine
     base = AutoModelForCausalLM.from_pretrained(files.path, dtype=torch.float32)
     assert_follows(base, prompts[calls[0].call_id], ids_of(rows[0]))
     first, *others = tuned
@@ -137,6 +149,29 @@ async def test_mixed_batch_gives_each_row_the_greedy_tokens_of_peft(model_files,
     for call, row in zip(calls[1:], rows[1:], strict=True):
         reference.set_adapter(call.adapter)
         assert_follows(reference, prompts[call.call_id], ids_of(row))
+
+
+async def test_prompt_that_comes_again_reuses_its_prefix_and_gives_the_same_tokens(model_files, start):
+    name = adapters.shipped_names()[0]
+    engine = await start(model_files(SMALL), [adapters.load(adapters.shipped(name), name)], dtype="float32")
+    for adapter in (None, name):
+        first, second = [await read(engine, ask(QUESTIONS[2], adapter)) for _ in range(2)]
+        assert ids_of(first) == ids_of(second)
+        usage = second[-1].usage
+        assert first[-1].usage.cached_tokens == 0, "another adapter's keys and values are of no use"
+        assert usage.cached_tokens == usage.prompt_tokens - 1
+    info = await engine.info()
+    assert info.reused_tokens >= usage.cached_tokens and info.cached_tokens > 0
+
+
+async def test_guessing_ahead_changes_no_token(model_files, start):
+    call = ask("Repeat three times: the quick brown fox jumps over the lazy dog.", max_tokens=48)
+    answers = []
+    for draft_tokens in (0, 4):
+        engine = await start(model_files(SMALL), dtype="float32", draft_tokens=draft_tokens)
+        answers.append(await read(engine, call))
+        await engine.close()
+    assert ids_of(answers[0]) == ids_of(answers[1]) and text_of(answers[0]) == text_of(answers[1])
 
 
 def manifest_of(specs: Sequence[adapters.AdapterSpec], call: Call) -> adapters.AdapterManifest | None:
@@ -157,3 +192,26 @@ async def test_streamed_pieces_are_the_decoded_tokens(model_files, start):
     deltas = await read(engine, ask("Repeat exactly: née, 水, 🌊", max_tokens=24))
     tokenizer = AutoTokenizer.from_pretrained(model_files(SMALL).path)
     assert tokenizer.decode(ids_of(deltas), skip_special_tokens=True).rstrip("�") == text_of(deltas)
+
+
+@pytest.mark.parametrize("alias", [SMALL, LARGE])
+async def test_bfloat16_answer_is_bit_for_bit_the_same_alone_in_a_crowd_and_from_a_reused_prefix(
+    alias, model_files, start
+):
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("this processor has no bfloat16 products in oneDNN")
+    engine = await start(model_files(alias), dtype="bfloat16", linear="packed", kernels="native", draft_tokens=0)
+    alone = await read(engine, ask(QUESTIONS[1]))
+    again = await read(engine, ask(QUESTIONS[1]))
+    crowd = await asyncio.gather(*(read(engine, ask(question)) for question in QUESTIONS))
+    await engine.close()
+    guessing = await start(model_files(alias), dtype="bfloat16", linear="packed", kernels="native", draft_tokens=7)
+    drafted = await read(guessing, ask(QUESTIONS[1]))
+    assert again[-1].usage.cached_tokens > 0
+    for other in (again, crowd[1], drafted):
+        assert ids_of(other) == ids_of(alone)
+        assert logprobs_of(other) == logprobs_of(alone)
+
+
+def logprobs_of(deltas: Sequence[Delta]) -> list[float]:
+    return [token.logprob for delta in deltas for token in delta.tokens]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import threading
+import time
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, closing, nullcontext
@@ -13,20 +16,24 @@ from functools import partial
 
 import torch
 
-from serve_app.adapters import AdapterSpec
-from serve_app.catalogue import ModelFiles
-from serve_app.core import Call, Delta, EngineError, EngineInfo, ModelNotFound
+from serve_app.adapters import AdapterSpec, content_digest
+from serve_app.catalogue import ModelFiles, cache_dir
+from serve_app.core import AdapterError, Call, Delta, EngineError, EngineInfo, ModelNotFound
+from serve_app.engine.assembly import Assembly, assemble
+from serve_app.engine.bank import LoraPair
 from serve_app.engine.gate import CoreGate
-from serve_app.engine.load import context_limit, load_model, read_adapters, read_shape
-from serve_app.engine.loop import EngineLoop, Gate
+from serve_app.engine.load import Target, read_config, read_pairs
+from serve_app.engine.loader import AdapterLoader
+from serve_app.engine.loop import Books, EngineLoop, Gate
 from serve_app.engine.options import EngineOptions
-from serve_app.engine.probe import choose_device, choose_dtype
 from serve_app.engine.request import Request
-from serve_app.engine.runner import Runner
+from serve_app.engine.residency import Residency
 from serve_app.engine.scheduler import Scheduler
 from serve_app.engines.local.prompt import PromptEncoder
 from serve_app.engines.local.sampling import resolve
 from serve_app.engines.local.stream import DeltaStream
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +42,27 @@ class _Running:
 
     loop: EngineLoop
     encoder: PromptEncoder
-    context: int
-    dtype: str
-    device: str
+    assembly: Assembly
 
 
 class LocalEngine:
     """A core.Engine. `await start()` before the first call, `await close()` at the end; both may be called once.
 
-    Adapters must have been verified against the model (adapters.verify); here only their tensors are checked.
+    Adapters must have been verified against the model (adapters.verify); here only their tensors are checked. They may
+    be added, replaced, pinned and removed while calls are answered: a call keeps the version it began with.
     """
 
     def __init__(self, model: ModelFiles, adapters: Sequence[AdapterSpec], options: EngineOptions) -> None:
         self._model = model
-        self._adapters = tuple(adapters)
         self._options = options
-        self._index = {adapter.name: index for index, adapter in enumerate(self._adapters)}
-        if len(self._index) < len(self._adapters):
-            raise EngineError(f"two adapters have the same name: {sorted(one.name for one in self._adapters)}")
+        self._adapters = {adapter.name: adapter for adapter in adapters}
+        """The version that new calls get, by name."""
+        if len(self._adapters) < len(adapters):
+            raise EngineError(f"two adapters have the same name: {sorted(one.name for one in adapters)}")
+        self._specs = {adapter.version: adapter for adapter in adapters}
+        """All versions that the engine's loop knows."""
+        self._calls: Counter[str] = Counter()
+        """Version -> calls in flight: a version that was replaced stays until the last of them ends."""
         self._serial = itertools.count()
         self._running: _Running | None = None
         self._closing = threading.Event()
@@ -80,44 +90,97 @@ class LocalEngine:
         running = self._started()
         adapter = self._adapter(call.adapter)
         manifest = adapter.manifest if adapter is not None else None
-        sampling = resolve(call.sampling, manifest, self._options)
-        prompt_ids = await asyncio.to_thread(running.encoder.encode, call, manifest, running.context)
         version = adapter.version if adapter is not None else None
-        stream = DeltaStream(running.encoder.tokenizer, sampling.stop, version)
-        request = Request(
-            request_id=f"{call.call_id}/{next(self._serial)}",  # a call_id may come twice; a row may not
-            prompt_ids=prompt_ids,
-            max_tokens=min(sampling.max_tokens, running.context - len(prompt_ids)),
-            sink=stream,
-            adapter=None if call.adapter is None else self._index[call.adapter],
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            seed=call.sampling.seed,
-            top_logprobs=call.sampling.top_logprobs,
-        )
-        running.loop.submit(request)
+        sampling = resolve(call.sampling, manifest, self._options)
+        context = running.assembly.context
+        deadline_s = None if call.timeout_s is None else time.monotonic() + call.timeout_s
+        if version is not None:
+            self._calls[version] += 1
         try:
-            while True:
-                delta = await stream.next()
-                yield delta
-                if delta.finish_reason is not None:
-                    return
+            prompt_ids = await asyncio.to_thread(running.encoder.encode, call, manifest, context)
+            stream = DeltaStream(running.encoder.tokenizer, sampling.stop, version)
+            request = Request(
+                request_id=f"{call.call_id}/{next(self._serial)}",  # a call_id may come twice; a row may not
+                prompt_ids=prompt_ids,
+                max_tokens=min(sampling.max_tokens, context - len(prompt_ids)),
+                sink=stream,
+                adapter=version,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                seed=call.sampling.seed,
+                top_logprobs=call.sampling.top_logprobs,
+                key=call.key_id,
+                priority=call.priority,
+                deadline_s=deadline_s,
+            )
+            running.loop.submit(request)
+            try:
+                while True:
+                    delta = await stream.next()
+                    yield delta
+                    if delta.finish_reason is not None:
+                        return
+            finally:
+                running.loop.cancel(request.request_id)
         finally:
-            running.loop.cancel(request.request_id)
+            if version is not None:
+                self._calls[version] -= 1
+                self._forget_if_unused(version)
 
     async def info(self) -> EngineInfo:
         """See core.Engine."""
         running = self._started()
-        load = running.loop.load()
+        load, assembly = running.loop.load(), running.assembly
+        resident = load.resident_adapters
         return EngineInfo(
             model=self._model.alias,
-            max_context_tokens=running.context,
-            adapters={adapter.name: adapter.version for adapter in self._adapters},
-            dtype=running.dtype,
-            device=running.device,
+            max_context_tokens=assembly.context,
+            adapters={name: adapter.version for name, adapter in self._adapters.items()},
+            dtype=str(assembly.choice.dtype).removeprefix("torch."),
+            device=str(assembly.choice.device),
             active_rows=load.active_rows,
             waiting_calls=load.waiting_requests,
+            resident_adapters=tuple(name for name, adapter in self._adapters.items() if adapter.version in resident),
+            cache_bytes=assembly.slot_bytes * assembly.num_slots,
+            cached_tokens=load.cached_tokens,
+            prompt_tokens=load.prefixes.prompt_tokens,
+            reused_tokens=load.prefixes.reused_tokens,
         )
+
+    async def add_adapter(self, adapter: AdapterSpec, pinned: bool = False) -> None:
+        """Serve an adapter, or a new version under a known name, from the next call on. Raises AdapterError.
+
+        Its tensors are checked first, off the engine's thread; traffic goes on meanwhile. Calls that have begun on an
+        older version are answered by it.
+        """
+        running = self._started()
+        if adapter.manifest.chat_template is not None:
+            running.encoder.check(adapter)
+        await asyncio.to_thread(_read, adapter, running.assembly.target)
+        self._specs[adapter.version] = adapter
+        try:
+            running.loop.add_adapter(adapter.version, pinned)
+        except AdapterError:
+            self._forget_if_unused(adapter.version)
+            raise
+        before = self._adapters.get(adapter.name)
+        self._adapters[adapter.name] = adapter
+        if before is not None and before.version != adapter.version:
+            self._forget_if_unused(before.version)
+
+    async def remove_adapter(self, name: str) -> None:
+        """Serve it no more; calls that have begun are answered. Raises ModelNotFound."""
+        adapter = self._adapter(name)
+        assert adapter is not None
+        del self._adapters[name]
+        self._forget_if_unused(adapter.version)
+
+    async def pin_adapter(self, name: str, pinned: bool) -> None:
+        """Keep an adapter resident, or let it be evicted again. Raises ModelNotFound, or AdapterError if all slots are
+        pinned."""
+        adapter = self._adapter(name)
+        assert adapter is not None
+        self._started().loop.pin_adapter(adapter.version, pinned)
 
     def _started(self) -> _Running:
         if self._running is None:
@@ -127,10 +190,17 @@ class LocalEngine:
     def _adapter(self, name: str | None) -> AdapterSpec | None:
         if name is None:
             return None
-        if name not in self._index:
-            known = ", ".join(self._index) or "none"
+        if name not in self._adapters:
+            known = ", ".join(self._adapters) or "none"
             raise ModelNotFound(f"no adapter is named {name!r}; this engine has: {known}", "model", "model_not_found")
-        return self._adapters[self._index[name]]
+        return self._adapters[name]
+
+    def _forget_if_unused(self, version: str) -> None:
+        """Let go of a version that no name stands for and no call uses."""
+        current = any(adapter.version == version for adapter in self._adapters.values())
+        if not current and not self._calls[version] and self._specs.pop(version, None) is not None:
+            del self._calls[version]
+            self._started().loop.remove_adapter(version)
 
     def _work(self, ready: Future[None]) -> None:
         """The engine's thread. Threads are set here because OpenMP counts them per calling thread."""
@@ -141,7 +211,7 @@ class LocalEngine:
                 gate: Gate = nullcontext
                 if options.gate_cores is not None:
                     gate = partial(stack.enter_context(closing(CoreGate(options.gate_cores))).hold, options.threads)
-                running = self._load(gate)
+                running = self._load(gate, stack)
             except BaseException as error:  # whatever it is, start() must hear of it
                 if ready.set_running_or_notify_cancel():
                     ready.set_exception(error)
@@ -153,21 +223,51 @@ class LocalEngine:
                 ready.set_result(None)
             running.loop.run()
 
-    def _load(self, gate: Gate) -> _Running:
+    def _load(self, gate: Gate, stack: ExitStack) -> _Running:
         """Everything that takes long, in the engine's thread."""
         options, path = self._options, self._model.path
-        device = choose_device(options.device)
-        with gate():  # another engine at work would spoil the timing
-            dtype = choose_dtype(options.dtype, device, *read_shape(path))
+        read_config(path)  # it says better than the tokenizer that a folder is no model's
         encoder = PromptEncoder(path)
-        for adapter in self._adapters:
+        for adapter in self._adapters.values():
             if adapter.manifest.chat_template is not None:
                 encoder.check(adapter)
-        model = load_model(path, dtype, device)
-        context = context_limit(model.config, options.max_context_tokens)
-        runner = Runner(model, read_adapters(self._adapters, model), options.max_rows, context)
-        with gate():
-            runner.warm_up()
-        scheduler = Scheduler(options.max_rows, options.max_waiting, options.prefill_tokens)
-        loop = EngineLoop(scheduler, runner, encoder.end_ids, gate)
-        return _Running(loop, encoder, context, str(dtype).removeprefix("torch."), str(device))
+        with gate():  # another engine at work would spoil the timing of the probe
+            assembly = assemble(path, options, cache_dir() / "kernels")
+            assembly.runner.warm_up()
+        _log.info("%s: %s", self._model.alias, assembly)
+        for adapter in self._adapters.values():
+            _read(adapter, assembly.target)
+        loader = AdapterLoader(
+            partial(self._load_adapter, assembly),
+            lambda slot, version: loop.adapter_loaded(slot, version),
+            lambda slot, version, error: loop.adapter_failed(slot, version, error),
+        )
+        stack.callback(loader.close)
+        residency = Residency(options.adapter_slots, loader.request)
+        scheduler = Scheduler(assembly.limits, assembly.slots, residency)
+        books = Books(scheduler, assembly.slots, residency)
+        loop = EngineLoop(books, assembly.runner, encoder.end_ids, gate, options.draft_tokens)
+        for adapter in self._adapters.values():
+            loop.add_adapter(adapter.version)
+        for adapter in itertools.islice(self._adapters.values(), options.adapter_slots):
+            loop.preload_adapter(adapter.version)
+        return _Running(loop, encoder, assembly)
+
+    def _load_adapter(self, assembly: Assembly, slot: int, version: str) -> None:
+        """In the loader's thread: one core, so that the engine's threads are not slowed down."""
+        torch.set_num_threads(1)
+        adapter = self._specs.get(version)
+        if adapter is None:
+            raise AdapterError(f"adapter {version} was removed while it was loaded")
+        assembly.bank.write(slot, _read(adapter, assembly.target))
+
+
+def _read(adapter: AdapterSpec, target: Target) -> dict[str, LoraPair]:
+    """An adapter's matrices, checked. Raises AdapterError, also where its files are not those that were verified: a
+    version is loaded again whenever it was evicted, and must answer as it did."""
+    if not content_digest(adapter.path).startswith(adapter.version):
+        raise AdapterError(
+            f"adapter {adapter.name}: the files in {adapter.path} are no longer those of version {adapter.version}; "
+            f"add it again, and give each version a folder of its own"
+        )
+    return read_pairs(adapter, target)

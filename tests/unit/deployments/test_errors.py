@@ -3,7 +3,7 @@
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.exceptions import BackPressureError
 
-from serve_app.core import EngineError, LedgerError, ModelNotFound, Overloaded, PromptTooLong
+from serve_app.core import DeadlineExceeded, EngineError, LedgerError, ModelNotFound, Overloaded, PromptTooLong
 from serve_app.deployments.errors import unwrapped
 
 
@@ -14,8 +14,9 @@ def test_our_errors_stay_themselves_with_their_fields() -> None:
 
 def test_our_errors_come_out_of_ray_s_wrapper() -> None:
     cause = ModelNotFound("no such adapter", "model", "model_not_found")
-    wrapped = RayTaskError("generate", "traceback", cause)
-    assert unwrapped(wrapped.as_instanceof_cause(), "specialists", EngineError) is cause
+    for one in (cause, DeadlineExceeded("its turn did not come within the time given")):
+        wrapped = RayTaskError("generate", "traceback", one)
+        assert unwrapped(wrapped.as_instanceof_cause(), "specialists", EngineError) is one
 
 
 def test_back_pressure_is_overload_with_a_wait() -> None:

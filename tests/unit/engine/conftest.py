@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -16,23 +18,32 @@ from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
 from serve_app.adapters import AdapterSpec, load
 from serve_app.core import FinishReason, HeadraceError, Usage
-from serve_app.engine.load import load_model, read_adapters
-from serve_app.engine.loop import EngineLoop
-from serve_app.engine.request import Request, SampledToken
-from serve_app.engine.runner import Runner
+from serve_app.engine.admission import Limits
+from serve_app.engine.assembly import Assembly, assemble
+from serve_app.engine.decoders import choose
+from serve_app.engine.decoders.fused import fits
+from serve_app.engine.load import load_model, read_pairs
+from serve_app.engine.loop import Books, EngineLoop
+from serve_app.engine.options import EngineOptions
+from serve_app.engine.request import Discard, Request, Row, SampledToken, Segment
+from serve_app.engine.residency import Residency
 from serve_app.engine.scheduler import Scheduler
+from serve_app.engine.slots import SlotTable
 
 VOCAB = 97
 CONTEXT = 64
 SHAPE: dict[str, Any] = {
     "vocab_size": VOCAB,
-    "hidden_size": 48,
+    "hidden_size": 96,
     "intermediate_size": 80,
     "num_hidden_layers": 2,
-    "num_attention_heads": 6,
-    "num_key_value_heads": 2,
+    "num_attention_heads": 3,
+    "num_key_value_heads": 1,
     "max_position_embeddings": 256,
 }
+"""Heads of 32, so that the native kernels can run it."""
+WAYS = ("fused-native", "fused-plain", "generic-native", "generic-plain")
+"""Decoder and kernels."""
 
 
 @contextmanager
@@ -49,13 +60,25 @@ class Tiny:
 
     path: Path
     adapters: tuple[AdapterSpec, ...]
+    kernel_folder: Path
 
     def model(self) -> Any:
         return load_model(self.path, torch.float32, torch.device("cpu"))
 
-    def runner(self, max_rows: int = 8) -> Runner:
-        model = self.model()
-        return Runner(model, read_adapters(self.adapters, model), max_rows, CONTEXT)
+    def assemble(self, way: str = WAYS[0], **options: Any) -> Assembly:
+        """An engine without its loop, all adapters written to the slots of their index."""
+        decoder, kernels = way.split("-")
+        fields = {
+            **{"dtype": "float32", "linear": "plain", "kernels": kernels},
+            **{"max_context_tokens": CONTEXT, "max_adapter_rank": 16},
+        }
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(choose.fused, "fits", fits if decoder == "fused" else lambda model: False)
+            assembly = assemble(self.path, EngineOptions(**{**fields, **options}), self.kernel_folder)
+        assert (assembly.decoder, assembly.kernels) == (decoder, kernels)
+        for slot, adapter in enumerate(self.adapters):
+            assembly.bank.write(slot, read_pairs(adapter, assembly.target))
+        return assembly
 
     def reference(self, adapter: int | None) -> Any:
         """The same model under PEFT, with one adapter active."""
@@ -91,11 +114,28 @@ class Recorder:
 
 
 class Driver:
-    """The true loop, stepped by the test instead of a thread."""
+    """The true loop, stepped by the test instead of a thread. Adapters are named "0", "1", ... and all resident."""
 
-    def __init__(self, runner: Any, max_rows: int = 8, prefill_tokens: int = 64, end_ids: Sequence[int] = ()) -> None:
-        self.scheduler = Scheduler(max_rows, max_waiting=64, prefill_tokens=prefill_tokens)
-        self.loop = EngineLoop(self.scheduler, runner, end_ids, nullcontext)
+    def __init__(
+        self,
+        runner: Any,
+        max_rows: int = 8,
+        step_tokens: int = 64,
+        end_ids: Sequence[int] = (),
+        num_adapters: int = 3,
+        num_slots: int | None = None,
+        draft_tokens: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.slots = SlotTable(num_slots or max_rows)
+        self.residency = Residency(max(1, num_adapters), lambda slot, version: None)
+        self.scheduler = Scheduler(Limits(max_rows, 64, step_tokens), self.slots, self.residency)
+        books = Books(self.scheduler, self.slots, self.residency)
+        self.loop = EngineLoop(books, runner, end_ids, nullcontext, draft_tokens, clock)
+        for index in range(num_adapters):
+            self.loop.add_adapter(str(index))
+            self.loop.preload_adapter(str(index))
+            self.loop.adapter_loaded(index, str(index))
 
     def submit(self, prompt: Sequence[int], name: str = "", stop_after: int | None = None, **fields: Any) -> Recorder:
         sink = Recorder(stop_after)
@@ -109,8 +149,22 @@ class Driver:
         self.scheduler.check()
 
 
+def segment(
+    slot: int, start: int, token_ids: Sequence[int], sampled: int = 1, adapter_slot: int | None = None
+) -> Segment:
+    """Tokens of a row that does nothing else."""
+    row = Row(Request(f"row-{slot}", (1,), 9, Discard()), slot, adapter_slot, random.Random(0))
+    return Segment(row, start, tuple(token_ids), sampled)
+
+
+@pytest.fixture(scope="session")
+def kernel_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the native kernels are compiled, once for all tests."""
+    return tmp_path_factory.getbasetemp() / "kernels"
+
+
 @pytest.fixture(scope="session", params=[LlamaConfig, Qwen2Config], ids=["llama", "qwen2"])
-def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, kernel_folder: Path) -> Tiny:
     folder = tmp_path_factory.mktemp("tiny")
     torch.manual_seed(7)
     model = AutoModelForCausalLM.from_config(request.param(**SHAPE, initializer_range=0.3))
@@ -121,7 +175,7 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         LoraConfig(r=16, lora_alpha=16, use_rslora=True, target_modules="all-linear"),
     ]
     adapters = [_adapter(folder / "base", folder / f"adapter-{index}", config) for index, config in enumerate(configs)]
-    return Tiny(folder / "base", tuple(adapters))
+    return Tiny(folder / "base", tuple(adapters), kernel_folder)
 
 
 def _adapter(base: Path, path: Path, config: LoraConfig) -> AdapterSpec:

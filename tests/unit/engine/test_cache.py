@@ -1,36 +1,55 @@
-"""Slots: views where the forward pass reads, and nothing left behind."""
+"""Slots: written by position, copied by prefix, and nothing left behind by a fault."""
 
 import pytest
 import torch
 
-from serve_app.engine.cache import SlotCache, Window
+from serve_app.engine.cache import SlotCache, token_bytes, zeros
+from serve_app.engine.request import Copy
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def cache():
-    cache = SlotCache(num_layers=2, num_rows=3, context=10)
-    cache.look_at(Window(1, 1, torch.arange(4)[None], 4))
-    for layer in range(2):
-        cache.update(torch.full((1, 2, 4, 5), 7.0), torch.full((1, 2, 4, 5), 8.0), layer)
+    """Each slot s of layer l holds s + 10 l + 1 in its keys, and the negative of it in its values."""
+    cache = SlotCache(2, 4, 3, 10, 5, torch.float32, CPU)
+    for layer, slots in enumerate(cache.layers):
+        for slot in range(4):
+            slots.keys[slot], slots.values[slot] = slot + 10 * layer + 1, -(slot + 10 * layer + 1)
     return cache
 
 
-def test_prompt_chunk_is_written_to_its_row_alone(cache):
-    keys = cache.slots[0].keys
-    assert (keys[1, :, :4] == 7).all() and keys.abs().sum() == 7 * 2 * 4 * 5
+def test_slots_start_as_zeros():
+    for layer in SlotCache(2, 4, 3, 10, 5, torch.bfloat16, CPU).layers:
+        assert layer.keys.shape == layer.values.shape == (4, 3, 10, 5) and layer.context == 10
+        assert not layer.keys.any() and not layer.values.any()
 
 
-def test_decoding_rows_write_at_their_own_places_and_read_views_of_the_buffer(cache):
-    cache.look_at(Window(0, 2, torch.tensor([[0], [4]]), 5))
-    keys, values = cache.update(torch.ones(2, 2, 1, 5), torch.ones(2, 2, 1, 5), 0)
-    assert keys.shape == (2, 2, 5, 5) and keys.data_ptr() == cache.slots[0].keys.data_ptr()
-    assert (keys[0, :, 0] == 1).all() and (keys[0, :, 1:] == 0).all()
-    assert (values[1, :, :4] == 8).all() and (values[1, :, 4] == 1).all()
+def test_copied_prefix_is_whole_in_every_layer_and_the_rest_of_the_slot_is_untouched(cache):
+    cache.copy(Copy(source=2, target=0, num_tokens=4))
+    for layer, slots in enumerate(cache.layers):
+        assert (slots.keys[0, :, :4] == 10 * layer + 3).all() and (slots.values[0, :, :4] == -(10 * layer + 3)).all()
+        assert (slots.keys[0, :, 4:] == 10 * layer + 1).all()
+        assert (slots.keys[1:] == torch.arange(2, 5)[:, None, None, None] + 10 * layer).all()
 
 
-def test_moved_row_is_whole_in_every_layer_and_cleared_row_is_zero(cache):
-    cache.move(1, 0, 4)
-    cache.clear(1)
-    for layer in cache.slots:
-        assert (layer.keys[0, :, :4] == 7).all() and (layer.values[0, :, :4] == 8).all()
-        assert not layer.keys[1].any() and not layer.values[1].any()
+def test_cleared_slot_is_zero_whatever_it_held_and_the_others_are_not(cache):
+    cache.layers[1].values[3].fill_(float("nan"))
+    cache.clear(3)
+    for slots in cache.layers:
+        assert not slots.keys[3].any() and not slots.values[3].any()
+        assert slots.keys[:3].all() and slots.values[:3].all()
+
+
+def test_token_bytes_times_tokens_is_what_the_cache_takes(cache):
+    taken = sum(tensor.nbytes for layer in cache.layers for tensor in (layer.keys, layer.values))
+    assert taken == 4 * 10 * cache.token_bytes == 4 * 10 * token_bytes(2, 3, 5, torch.float32)
+    assert token_bytes(2, 3, 5, torch.bfloat16) * 2 == cache.token_bytes
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_zeros_have_the_shape_and_type_asked_for_and_can_be_written(dtype):
+    tensor = zeros((2, 3, 7), dtype, CPU)
+    assert tensor.shape == (2, 3, 7) and tensor.dtype == dtype and tensor.is_contiguous() and not tensor.any()
+    tensor[1, 2] = 4
+    assert tensor.sum() == 28

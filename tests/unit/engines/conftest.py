@@ -1,23 +1,27 @@
-"""A tiny model folder with a byte-level tokenizer and a chat template, and one random adapter with a manifest."""
+"""A tiny model folder with a byte-level tokenizer and a chat template, and random adapters on it."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from serve_app.adapters import AdapterManifest, AdapterSpec, load
 from serve_app.catalogue import ModelFiles
 from serve_app.core import Call, Delta, Message, SamplingParams
+from serve_app.engine.request import Plan, Request
 from serve_app.engines.local import EngineOptions, LocalEngine
 
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
@@ -25,6 +29,25 @@ TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+SHAPE: dict[str, Any] = {
+    "vocab_size": 259,
+    "hidden_size": 96,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 3,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 512,
+}
+"""Heads of 32, so that the native kernels can run it."""
+DEFAULTS: dict[str, Any] = {"dtype": "float32", "linear": "plain", "max_context_tokens": 256}
+"""Of all engines here: nothing is timed at the start."""
+WEIGHTS = "adapter_model.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def kernels_are_built_once(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache folder, in which engines build their kernels, is the session's."""
+    monkeypatch.setenv("HEADRACE_CACHE", str(tmp_path_factory.getbasetemp()))
 
 
 @pytest.fixture(scope="session")
@@ -33,9 +56,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     write_tokenizer(folder)
     torch.manual_seed(3)
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = LlamaConfig(vocab_size=259, max_position_embeddings=512, initializer_range=0.4, eos_token_id=258, **shape)
-    model = AutoModelForCausalLM.from_config(config)
+    model = AutoModelForCausalLM.from_config(LlamaConfig(**SHAPE, initializer_range=0.4, eos_token_id=258))
     with torch.no_grad():
         model.lm_head.weight[-len(SPECIALS) :] = 0.0  # so that no answer ends by chance
     model.save_pretrained(folder)
@@ -55,6 +76,12 @@ def write_tokenizer(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
+def model(model_folder: Path) -> ModelFiles:
+    """The tiny model under the alias that its adapters name."""
+    return ModelFiles("tiny", model_folder, "")
+
+
+@pytest.fixture(scope="session")
 def spec(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> AdapterSpec:
     """A random adapter named `legal` whose manifest has a system prompt, a stop string and a length."""
     folder = tmp_path_factory.mktemp("adapter")
@@ -71,19 +98,72 @@ def spec(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Adapte
     return load(folder, "legal")
 
 
+MakeAdapter = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def make_adapter(spec: AdapterSpec, tmp_path_factory: pytest.TempPathFactory) -> MakeAdapter:
+    """Writes the folder of another adapter of the same layers, without a manifest; `seed` decides its answers.
+
+    `std`: of its weights. Further arguments change its adapter_config.json.
+    """
+
+    def make(seed: int = 0, rank: int = 4, std: float = 0.3, **config: Any) -> Path:
+        folder = tmp_path_factory.mktemp("made")
+        generator = torch.Generator().manual_seed(seed)
+        tensors = {}
+        for key, tensor in load_file(spec.path / WEIGHTS).items():
+            shape = (rank, tensor.shape[1]) if "lora_A" in key else (tensor.shape[0], rank)
+            tensors[key] = torch.randn(shape, generator=generator) * std
+        save_file(tensors, folder / WEIGHTS)
+        record = json.loads((spec.path / "adapter_config.json").read_text())
+        record |= {"r": rank, "lora_alpha": 2 * rank, "base_model_name_or_path": "tiny", **config}
+        (folder / "adapter_config.json").write_text(json.dumps(record))
+        return folder
+
+    return make
+
+
+Start = Callable[..., Awaitable[LocalEngine]]
+
+
 @pytest.fixture
-async def start(model_folder: Path, spec: AdapterSpec) -> AsyncIterator[Callable[..., Awaitable[LocalEngine]]]:
-    """Starts engines with the given options and closes them after the test."""
+async def start(model: ModelFiles, spec: AdapterSpec) -> AsyncIterator[Start]:
+    """Starts engines with the given options, with `legal` or with other adapters; closes them after the test."""
     engines: list[LocalEngine] = []
 
-    async def starter(**options: Any) -> LocalEngine:
-        fields = {"dtype": "float32", "max_context_tokens": 256, **options}
-        engines.append(LocalEngine(ModelFiles("tiny", model_folder, ""), [spec], EngineOptions(**fields)))
+    async def starter(adapters: Sequence[AdapterSpec] | None = None, **options: Any) -> LocalEngine:
+        specs = [spec] if adapters is None else adapters
+        engines.append(LocalEngine(model, specs, EngineOptions(**{**DEFAULTS, **options})))
         await engines[-1].start()
         return engines[-1]
 
     yield starter
     await asyncio.gather(*(engine.close() for engine in engines))
+
+
+@contextmanager
+def standstill(engine: LocalEngine) -> Iterator[None]:
+    """No step ends before the context does: what is asked of the engine meanwhile finds the calls as they are."""
+    assert engine._running is not None
+    runner, may_run = engine._running.assembly.runner, threading.Event()
+    run = runner.run
+
+    def wait_and_run(plan: Plan) -> Any:
+        assert may_run.wait(60), "the test forgot the engine"
+        return run(plan)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "run", wait_and_run)
+        try:
+            yield
+        finally:
+            may_run.set()
+
+
+@pytest.fixture
+def stopped() -> Callable[[LocalEngine], AbstractContextManager[None]]:
+    return standstill
 
 
 def ask(text: str = "hello", call_id: str = "call", adapter: str | None = None, **sampling: Any) -> Call:
@@ -102,3 +182,28 @@ def asking() -> Callable[..., Call]:
 @pytest.fixture
 def reading() -> Callable[..., Awaitable[Sequence[Delta]]]:
     return read
+
+
+async def begin(engine: LocalEngine, call: Call) -> asyncio.Task[list[Delta]]:
+    """Ask, and return once the engine has the call and is at work."""
+    assert engine._running is not None
+    submit, submitted = engine._running.loop.submit, asyncio.Event()
+
+    def submit_and_tell(*requests: Request) -> None:
+        submit(*requests)
+        submitted.set()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine._running.loop, "submit", submit_and_tell)
+        task = asyncio.create_task(read(engine, call))
+        await asyncio.wait_for(submitted.wait(), 60)
+    for _ in range(5000):
+        if (await engine.info()).active_rows:
+            return task
+        await asyncio.sleep(0.002)
+    pytest.fail("the engine does not begin")
+
+
+@pytest.fixture
+def beginning() -> Callable[..., Awaitable[asyncio.Task[list[Delta]]]]:
+    return begin

@@ -1,8 +1,10 @@
 """What core.Engine promises, asked of every engine alike: what a test learns from the fake holds for the real one."""
 
+from dataclasses import replace
+
 import pytest
 
-from serve_app.core import Engine, ModelNotFound, PromptTooLong
+from serve_app.core import DeadlineExceeded, Engine, ModelNotFound, PromptTooLong
 from serve_app.engines.fake import FakeEngine
 
 
@@ -54,3 +56,13 @@ async def test_closed_iterator_leaves_no_row_and_the_engine_answers_on(engine, a
     await anext(stream)
     await stream.aclose()
     assert await reading(engine, asking(max_tokens=2))
+
+
+async def test_call_out_of_time_fails_and_one_with_time_enough_is_answered(engine, asking, reading):
+    with pytest.raises(DeadlineExceeded, match="time"):
+        await reading(engine, replace(asking(max_tokens=50), timeout_s=0.0))
+    assert (await engine.info()).active_rows == 0
+    timed, untimed = [
+        await reading(engine, replace(asking(max_tokens=5), timeout_s=at_most_s)) for at_most_s in (600, None)
+    ]
+    assert timed[-1].usage.completion_tokens == untimed[-1].usage.completion_tokens == 5

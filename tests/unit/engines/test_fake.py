@@ -1,10 +1,20 @@
 """What the scripted engine promises to the tests of others."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
-from serve_app.core import Call, EngineError, Message, ModelNotFound, Overloaded, PromptTooLong, SamplingParams
+from serve_app.core import (
+    Call,
+    DeadlineExceeded,
+    EngineError,
+    Message,
+    ModelNotFound,
+    Overloaded,
+    PromptTooLong,
+    SamplingParams,
+)
 from serve_app.engines.fake import FakeAnswer, FakeEngine
 
 
@@ -81,3 +91,14 @@ async def test_what_a_real_engine_refuses_is_refused():
     with pytest.raises(Overloaded):
         await read(engine, ask())
     await stream.aclose()
+
+
+@pytest.mark.parametrize(("timeout_s", "num_sent"), [(0.015, 0), (0.025, 1), (0.065, 5)])
+async def test_timeout_counts_the_waits_of_the_script_and_not_the_clock(timeout_s, num_sent):
+    engine = FakeEngine(default="one two three four five six", first_token_s=0.01, token_s=0.01)
+    seen = []
+    with pytest.raises(DeadlineExceeded, match=f"within {timeout_s} s"):
+        async for delta in engine.generate(replace(ask(), timeout_s=timeout_s)):
+            seen.append(delta)
+    assert len(seen) == num_sent and not engine.finished and (await engine.info()).active_rows == 0
+    assert len(await read(engine, replace(ask(), timeout_s=0.075))) == 6

@@ -1,14 +1,27 @@
 """LocalEngine through its own thread, with a tiny model of random weights."""
 
 import asyncio
+import itertools
+import shutil
 import time
 from dataclasses import replace
 
 import pytest
 
 from serve_app.catalogue import ModelFiles
-from serve_app.core import AdapterError, EngineError, ModelNotFound, Overloaded, PromptTooLong, RequestError
+from serve_app.core import (
+    AdapterError,
+    ConfigError,
+    DeadlineExceeded,
+    EngineError,
+    ModelNotFound,
+    Overloaded,
+    PromptTooLong,
+    RequestError,
+)
 from serve_app.engines.local import EngineOptions, LocalEngine
+
+from .conftest import DEFAULTS
 
 
 def text_of(deltas):
@@ -19,7 +32,7 @@ def tokens_of(deltas):
     return [token.token_id for delta in deltas for token in delta.tokens]
 
 
-FLOAT32 = EngineOptions(dtype="float32", max_context_tokens=256)
+OPTIONS = EngineOptions(**DEFAULTS)
 
 
 async def until_rows(engine, num_rows):
@@ -189,34 +202,34 @@ async def test_two_engines_behind_one_gate_both_answer(start, asking, reading):
     assert all(deltas[-1].usage.completion_tokens == 20 for deltas in answers)
 
 
-async def test_manifests_stop_strings_and_template_apply(start, spec, model_folder, asking, reading):
+async def test_manifests_stop_strings_and_template_apply(start, spec, model, asking, reading):
     whole = await reading(await start(), asking(adapter="legal"))
     stop = text_of(whole)[2:4]
     bare = spec.manifest.model_copy(update={"stop": [stop], "chat_template": "{{ messages[-1].content }}"})
-    engine = LocalEngine(ModelFiles("tiny", model_folder, ""), [replace(spec, manifest=bare)], FLOAT32)
+    engine = LocalEngine(model, [replace(spec, manifest=bare)], OPTIONS)
     await engine.start()
     deltas = await reading(engine, asking("hello", adapter="legal"))
     assert deltas[-1].usage.prompt_tokens == len("hello")
     stopping = spec.manifest.model_copy(update={"stop": [stop]})
     await engine.close()
-    engine = LocalEngine(ModelFiles("tiny", model_folder, ""), [replace(spec, manifest=stopping)], FLOAT32)
+    engine = LocalEngine(model, [replace(spec, manifest=stopping)], OPTIONS)
     await engine.start()
     text = text_of(whole)
     assert text_of(await reading(engine, asking(adapter="legal"))) == text[: text.find(stop)]
     await engine.close()
 
 
-async def test_manifest_with_a_broken_template_is_refused_at_start(spec, model_folder):
+async def test_manifest_with_a_broken_template_is_refused_at_start(spec, model):
     wrong = spec.manifest.model_copy(update={"chat_template": "{% for %}"})
-    engine = LocalEngine(ModelFiles("tiny", model_folder, ""), [replace(spec, manifest=wrong)], FLOAT32)
+    engine = LocalEngine(model, [replace(spec, manifest=wrong)], OPTIONS)
     with pytest.raises(AdapterError, match="adapter legal: the manifest's chat_template is wrong"):
         await engine.start()
     await engine.close()
 
 
-async def test_engine_closed_or_cancelled_while_it_loads_ends(spec, model_folder):
+async def test_engine_closed_or_cancelled_while_it_loads_ends(spec, model):
     for stop_starting in (True, False):
-        engine = LocalEngine(ModelFiles("tiny", model_folder, ""), [spec], FLOAT32)
+        engine = LocalEngine(model, [spec], OPTIONS)
         starting = asyncio.create_task(engine.start())
         await asyncio.sleep(0)
         if stop_starting:
@@ -227,9 +240,127 @@ async def test_engine_closed_or_cancelled_while_it_loads_ends(spec, model_folder
 
 
 async def test_engine_that_cannot_load_says_so_at_start_and_closes(spec, tmp_path):
-    broken = LocalEngine(ModelFiles("nothing", tmp_path, ""), [spec], FLOAT32)
+    broken = LocalEngine(ModelFiles("nothing", tmp_path, ""), [spec], OPTIONS)
     with pytest.raises(EngineError, match="holds no model"):
         await broken.start()
     await broken.close()
     with pytest.raises(EngineError, match="not started"):
         await broken.info()
+
+
+async def test_call_out_of_time_fails_mid_answer_and_frees_its_row(start, asking, reading):
+    engine = await start(max_rows=1, max_context_tokens=512)
+    ticks = itertools.count()
+    begun_s = time.monotonic()
+    engine._running.loop._clock = lambda: begun_s + next(ticks)  # a step takes a second
+    late = []
+    with pytest.raises(DeadlineExceeded, match="its answer was not finished within the time given"):
+        async for delta in engine.generate(replace(asking(max_tokens=400), timeout_s=60)):
+            late.append(delta)
+    assert 0 < len(tokens_of(late)) < 100 and late[-1].finish_reason is None
+    await until_rows(engine, 0)
+    assert len(tokens_of(await reading(engine, asking(max_tokens=100)))) == 100, "without a limit it takes its time"
+
+
+async def test_call_out_of_time_fails_while_it_waits_and_the_others_are_answered(
+    start, asking, reading, beginning, stopped
+):
+    engine = await start(max_rows=1)
+    with stopped(engine):
+        first = await beginning(engine, asking(call_id="first", max_tokens=5))
+        hurried = await beginning(engine, replace(asking(call_id="hurried"), timeout_s=0.0))
+        patient = await beginning(engine, asking(call_id="patient", max_tokens=5))
+    with pytest.raises(DeadlineExceeded, match="its turn did not come within the time given"):
+        await hurried
+    assert len(tokens_of(await first)) == len(tokens_of(await patient)) == 5
+
+
+async def order_of_answers(engine, beginning, stopped, calls):
+    """Call ids in the order in which one row answers them; the first call is begun before the others come."""
+    ended = []
+    with stopped(engine):
+        for call in calls:
+            task = await beginning(engine, call)
+            task.add_done_callback(lambda _, name=call.call_id: ended.append(name))
+    await until_rows(engine, 0)
+    for _ in range(100):
+        if len(ended) == len(calls):
+            break
+        await asyncio.sleep(0.002)
+    return ended
+
+
+async def test_higher_priority_goes_first_whoever_came_first(start, asking, beginning, stopped):
+    engine = await start(max_rows=1)
+    calls = [
+        replace(asking(call_id=name, max_tokens=4), priority=priority)
+        for name, priority in (("begun", 0), ("low", -1), ("middle", 0), ("high", 5))
+    ]
+    assert await order_of_answers(engine, beginning, stopped, calls) == ["begun", "high", "middle", "low"]
+
+
+async def test_flood_of_one_key_leaves_the_next_turn_to_another(start, asking, beginning, stopped):
+    engine = await start(max_rows=1)
+    calls = [replace(asking(call_id=f"flood-{n}", max_tokens=4), key_id="flood") for n in range(4)]
+    calls.append(replace(asking(call_id="other", max_tokens=4), key_id="other"))
+    assert (await order_of_answers(engine, beginning, stopped, calls))[1] == "other"
+
+
+async def test_what_a_prompt_has_in_common_with_an_earlier_one_is_reused_and_reported(start, asking, reading):
+    engine = await start(prefix_slots=4)
+    first = await reading(engine, asking("once upon a time there was a king " * 3, max_tokens=6))
+    again = await reading(engine, asking("once upon a time there was a king " * 3, max_tokens=6))
+    assert tokens_of(again) == tokens_of(first)
+    assert first[-1].usage.cached_tokens == 0
+    assert again[-1].usage.cached_tokens == again[-1].usage.prompt_tokens - 1, "the last token's logits are needed"
+    longer = await reading(engine, asking("once upon a time there was a king " * 3 + "and a queen", max_tokens=6))
+    assert 100 < longer[-1].usage.cached_tokens < longer[-1].usage.prompt_tokens
+    tuned = await reading(engine, asking("once upon a time there was a king " * 3, adapter="legal"))
+    assert tuned[-1].usage.cached_tokens == 0, "keys and values depend on the adapter"
+    info, usages = await engine.info(), [deltas[-1].usage for deltas in (first, again, longer, tuned)]
+    assert info.prompt_tokens == sum(usage.prompt_tokens for usage in usages)
+    assert info.reused_tokens == sum(usage.cached_tokens for usage in usages)
+    assert info.cached_tokens >= longer[-1].usage.prompt_tokens
+    assert info.cache_bytes == (16 + 4) * 256 * 2 * 2 * 1 * 32 * 4  # slots, tokens, layers, K and V, heads, dim, bytes
+
+
+async def test_draft_and_small_steps_change_no_answer(start, asking, reading):
+    calls = [asking("tell me " * n, f"{n}", (None, "legal")[n % 2], max_tokens=24) for n in range(1, 7)]
+    plain = await start()
+    expected = [tokens_of(await reading(plain, call)) for call in calls]
+    for options in ({"draft_tokens": 4, "max_rows": 2}, {"step_tokens": 17}, {"cache_mb": 1}, {"prefix_slots": 0}):
+        engine = await start(**options)
+        answers = await asyncio.gather(*(reading(engine, call) for call in calls))
+        assert [tokens_of(deltas) for deltas in answers] == expected, options
+
+
+async def test_cache_bound_makes_fewer_rows_and_all_are_answered(start, asking, reading):
+    engine = await start(cache_mb=1)
+    assert (await engine.info()).cache_bytes <= 1 << 20
+    answers = await asyncio.gather(*(reading(engine, asking(call_id=f"{n}", max_tokens=9)) for n in range(20)))
+    assert all(len(tokens_of(deltas)) == 9 for deltas in answers)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="native kernels need g++")
+async def test_native_and_plain_kernels_give_the_same_answers(start, asking, reading):
+    calls = [asking("tell me " * n, f"{n}", (None, "legal")[n % 2], max_tokens=24) for n in range(1, 7)]
+    answers = []
+    for kernels in ("native", "plain"):
+        engine = await start(kernels=kernels)
+        assert engine._running.assembly.kernels == kernels
+        deltas = await asyncio.gather(*(reading(engine, call) for call in calls))
+        answers.append([tokens_of(one) for one in deltas])
+    assert answers[0] == answers[1]
+
+
+async def test_engine_without_a_compiler_says_so_in_its_log_and_answers(
+    start, asking, reading, monkeypatch, tmp_path, caplog
+):
+    monkeypatch.setenv("HEADRACE_CACHE", str(tmp_path))
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    engine = await start()
+    assert "install g++" in caplog.text and engine._running.assembly.kernels == "plain"
+    assert len(tokens_of(await reading(engine, asking(max_tokens=3)))) == 3
+    with pytest.raises(ConfigError, match="kernels = native cannot be had here: no C\\+\\+ compiler was found"):
+        await start(kernels="native")

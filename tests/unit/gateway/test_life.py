@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import replace
 
 import openai
 import pytest
@@ -175,6 +176,34 @@ async def test_an_unexpected_fault_is_logged_and_not_shown(make_world, stream, c
     assert response.json()["error"]["code"] == "internal_error"
     assert "the secret inside" in caplog.text
     assert [account.outcome for account in await world.accounts()] == ["failed"]
+
+
+class Hurried(FakeEngine):
+    """Gives every call five hundredths of a second."""
+
+    async def generate(self, call):
+        async for delta in super().generate(replace(call, timeout_s=0.05)):
+            yield delta
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_engine_that_is_out_of_time_is_504(make_world, stream):
+    world = make_world(small=Hurried(first_token_s=9.0))
+    response = await world.chat(stream=stream)
+    assert response.status_code == 504
+    error = response.json()["error"]
+    assert (error["type"], error["param"], error["code"]) == ("server_error", None, "deadline_exceeded")
+    assert "within 0.05 s" in error["message"]
+    assert [account.outcome for account in await world.accounts()] == ["failed"]
+
+
+async def test_time_that_runs_out_mid_stream_ends_the_stream_with_an_error_event(make_world, events):
+    world = make_world(small=Hurried(default=LONG, token_s=0.004))
+    response = await world.chat(model="base", stream=True)
+    assert response.status_code == 200
+    assert events(response)[-1]["error"]["code"] == "deadline_exceeded"
+    [account] = await world.accounts()
+    assert (account.outcome, account.attempts[0].usage.completion_tokens) == ("failed", 12)
 
 
 @pytest.mark.parametrize("stream", [False, True])

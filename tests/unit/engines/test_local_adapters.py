@@ -1,0 +1,188 @@
+"""Adapters come, change and go while calls are answered; more may be known than there is room for."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from serve_app.adapters import load
+from serve_app.core import AdapterError, ModelNotFound
+
+
+def tokens_of(deltas):
+    return [token.token_id for delta in deltas for token in delta.tokens]
+
+
+def versions_of(deltas):
+    return {delta.adapter_version for delta in deltas}
+
+
+@pytest.fixture
+def many(make_adapter):
+    """Nine adapters, `a0` to `a8`."""
+    return [load(make_adapter(seed), f"a{seed}") for seed in range(9)]
+
+
+@pytest.fixture
+def old(make_adapter):
+    return load(make_adapter(100), "law")
+
+
+@pytest.fixture
+def new(make_adapter):
+    return load(make_adapter(101), "law")
+
+
+@pytest.fixture
+def alone(start, asking, reading):
+    """Version -> what an adapter says when nothing else is asked of the engine."""
+
+    async def answers(*specs, **fields):
+        engine = await start([replace(spec, name=f"n{index}") for index, spec in enumerate(specs)])
+        return {
+            spec.version: tokens_of(await reading(engine, asking(adapter=f"n{index}", **fields)))
+            for index, spec in enumerate(specs)
+        }
+
+    return answers
+
+
+async def check_books(engine):
+    """Once the engine is idle, nothing has leaked."""
+    loop = engine._running.loop
+    for _ in range(2000):  # the end of an answer is told before its row is free
+        if loop._scheduler.idle:
+            break
+        await asyncio.sleep(0.002)
+    loop._scheduler.check()
+    loop._adapters.check([])
+
+
+async def test_adapter_that_is_added_is_served_from_then_on(start, old, alone, asking, reading):
+    engine = await start()
+    with pytest.raises(ModelNotFound, match="'law'; this engine has: legal"):
+        await reading(engine, asking(adapter="law"))
+    await engine.add_adapter(old)
+    assert set((await engine.info()).adapters) == {"legal", "law"}
+    deltas = await reading(engine, asking(adapter="law", max_tokens=6))
+    assert {old.version: tokens_of(deltas)} == await alone(old, max_tokens=6) and versions_of(deltas) == {old.version}
+
+
+async def test_calls_keep_the_version_they_began_with(start, old, new, alone, asking, reading, beginning, stopped):
+    engine = await start([old], max_rows=2)
+    expected = await alone(old, new, max_tokens=9)
+    with stopped(engine):
+        early = [await beginning(engine, asking(call_id=f"{n}", adapter="law", max_tokens=9)) for n in range(4)]
+        await engine.add_adapter(new)
+        assert (await engine.info()).adapters == {"law": new.version}
+        late = [await beginning(engine, asking(call_id=f"{n}", adapter="law", max_tokens=9)) for n in range(4, 8)]
+    for begun, spec in ((early, old), (late, new)):
+        for deltas in await asyncio.gather(*begun):
+            assert versions_of(deltas) == {spec.version} and tokens_of(deltas) == expected[spec.version]
+    assert set(engine._specs) == {new.version}, "nothing uses the old version any more"
+    await check_books(engine)
+
+
+async def test_adapter_that_is_removed_answers_the_calls_it_has(start, old, alone, asking, reading, beginning, stopped):
+    engine = await start([old], max_rows=2)
+    with stopped(engine):
+        begun = [await beginning(engine, asking(call_id=f"{n}", adapter="law", max_tokens=9)) for n in range(4)]
+        await engine.remove_adapter("law")
+        with pytest.raises(ModelNotFound, match="'law'; this engine has: none"):
+            await reading(engine, asking(adapter="law"))
+    [expected] = (await alone(old, max_tokens=9)).values()
+    assert [tokens_of(deltas) for deltas in await asyncio.gather(*begun)] == [expected] * 4
+    info = await engine.info()
+    assert not info.adapters and not info.resident_adapters and not engine._specs
+    await check_books(engine)
+    await engine.add_adapter(old)
+    assert tokens_of(await reading(engine, asking(adapter="law", max_tokens=9))) == expected
+
+
+async def test_nobody_is_lost_while_versions_come_and_go(start, old, new, alone, asking, reading):
+    engine = await start([old], max_rows=3, adapter_slots=2)
+    expected = await alone(old, new, max_tokens=5)
+    refused = 0
+
+    async def ask_again_and_again(name):
+        nonlocal refused
+        for turn in range(10):
+            try:
+                deltas = await reading(engine, asking(call_id=f"{name}-{turn}", adapter="law", max_tokens=5))
+            except ModelNotFound:
+                refused += 1
+                await asyncio.sleep(0)
+                continue
+            [version] = versions_of(deltas)
+            assert tokens_of(deltas) == expected[version]
+
+    async def change():
+        for turn in range(30):
+            await engine.add_adapter((new, old)[turn % 2], pinned=turn % 3 == 0)
+            if turn % 5 == 4:
+                await engine.remove_adapter("law")
+                await asyncio.sleep(0)
+        await engine.add_adapter(new)
+
+    async with asyncio.timeout(60):
+        await asyncio.gather(change(), *(ask_again_and_again(name) for name in "abcde"))
+    assert refused < 50, "some were answered"
+    assert (await engine.info()).adapters == {"law": new.version} and set(engine._specs) == {new.version}
+    await check_books(engine)
+
+
+async def test_more_adapters_than_slots_are_all_answered_each_by_itself(start, many, alone, asking, reading):
+    engine = await start(many, adapter_slots=2, max_rows=4)
+    expected = await alone(*many, max_tokens=6)
+    calls = [
+        asking(call_id=f"{turn}-{spec.name}", adapter=spec.name, max_tokens=6) for turn in range(3) for spec in many
+    ]
+    async with asyncio.timeout(60):
+        answers = await asyncio.gather(*(reading(engine, call) for call in calls), reading(engine, asking()))
+    for deltas, spec in zip(answers, many * 3, strict=False):
+        assert versions_of(deltas) == {spec.version} and tokens_of(deltas) == expected[spec.version]
+    info = await engine.info()
+    assert len(info.adapters) == 9 and len(info.resident_adapters) == 2
+    await check_books(engine)
+
+
+async def test_least_recently_used_adapter_makes_room_and_a_pinned_one_does_not(start, many, asking, reading):
+    engine = await start(many[:5], adapter_slots=2)
+    for name, resident in (("a0", {"a0"}), ("a1", {"a0", "a1"}), ("a0", {"a0", "a1"}), ("a2", {"a0", "a2"})):
+        await reading(engine, asking(adapter=name, max_tokens=2))
+        assert resident <= set((await engine.info()).resident_adapters)
+    await engine.pin_adapter("a0", True)
+    for name in ("a3", "a4", "a2"):
+        await reading(engine, asking(adapter=name, max_tokens=2))
+        assert set((await engine.info()).resident_adapters) == {"a0", name}
+    await engine.pin_adapter("a0", False)
+    for name in ("a3", "a4"):
+        await reading(engine, asking(adapter=name, max_tokens=2))
+    assert set((await engine.info()).resident_adapters) == {"a3", "a4"}
+
+
+async def test_pins_take_no_more_than_the_slots_and_an_adapter_without_room_says_so(start, many, asking, reading):
+    engine = await start(many[:3], adapter_slots=2)
+    for name in ("a0", "a1"):
+        await engine.pin_adapter(name, True)
+    with pytest.raises(AdapterError, match="all 2 adapter slots are kept for pinned adapters"):
+        await engine.pin_adapter("a2", True)
+    with pytest.raises(AdapterError, match="all 2 adapter slots are kept for pinned adapters"):
+        await engine.add_adapter(many[3], pinned=True)
+    assert set((await engine.info()).adapters) == {"a0", "a1", "a2"}, "what was refused is not half there"
+    with pytest.raises(AdapterError, match=r"has no place: .* unpin one or give the engine more slots"):
+        await reading(engine, asking(adapter="a2"))
+    await engine.pin_adapter("a0", False)
+    assert await reading(engine, asking(adapter="a2", max_tokens=2))
+    with pytest.raises(ModelNotFound, match="'a7'"):
+        await engine.pin_adapter("a7", True)
+    with pytest.raises(ModelNotFound, match="'a7'"):
+        await engine.remove_adapter("a7")
+
+
+async def test_one_folder_under_two_names_is_one_version_that_stays_while_either_name_does(start, old, asking, reading):
+    engine = await start([old, replace(old, name="other")])
+    assert set((await engine.info()).resident_adapters) <= {"law", "other"}
+    await engine.remove_adapter("law")
+    assert versions_of(await reading(engine, asking(adapter="other", max_tokens=3))) == {old.version}
+    assert (await engine.info()).resident_adapters == ("other",)
