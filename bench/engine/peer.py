@@ -1,4 +1,4 @@
-"""vLLM in an environment of its own, asked to measure when its turn comes (bench/peers/vllm_peer.py)."""
+"""Other engines, each in an environment of its own, asked to measure when their turn comes (bench/peers)."""
 
 from __future__ import annotations
 
@@ -10,24 +10,34 @@ from typing import Any
 
 from bench.engine.material import Material
 
-_SCRIPT = Path(__file__).resolve().parent.parent / "peers" / "vllm_peer.py"
+_SCRIPTS = Path(__file__).resolve().parent.parent / "peers"
 
 
-class VllmPeer:
+class Peer:
     """A process that waits for its turn and takes no core meanwhile. Raises RuntimeError when it cannot measure."""
 
-    def __init__(self, python: Path, material: Material, rows: Sequence[int], threads: int, folder: Path) -> None:
-        prompts = folder / "prompts.json"
-        prompts.write_text(json.dumps(material.prompts(max(rows), seed=0)))
-        command = [str(python), str(_SCRIPT), "--model", str(material.path), "--prompts", str(prompts)]
-        command += ["--adapters", *(str(adapter.path) for adapter in material.adapters)]
-        command += ["--rows", ",".join(map(str, rows)), "--steps", str(material.steps), "--threads", str(threads)]
-        command += ["--dtype", str(material.dtype).removeprefix("torch."), "--ways", "base,mixed", "--on-request"]
-        self._log = (folder / "vllm.log").open("w")
+    def __init__(self, name: str, python: Path, arguments: Sequence[str], folder: Path) -> None:
+        self.name = name
+        self._log = (folder / f"{name}.log").open("w")
+        command = [str(python), str(_SCRIPTS / f"{name}_peer.py"), *arguments, "--on-request"]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
         )
         self.facts = self._answer()
+
+    @classmethod
+    def vllm(cls, python: Path, material: Material, rows: Sequence[int], threads: int, folder: Path) -> Peer:
+        """Base, and adapters rotating over the rows."""
+        dtype = str(material.dtype).removeprefix("torch.")
+        adapters = ["--adapters", *(str(adapter.path) for adapter in material.adapters)]
+        model = ["--model", str(material.path), "--dtype", dtype, "--ways", "base,mixed"]
+        return cls("vllm", python, [*model, *adapters, *_common(material, rows, threads, folder)], folder)
+
+    @classmethod
+    def llama_cpp(cls, python: Path, gguf: Path, material: Material, threads: int, folder: Path) -> Peer:
+        """Base at one row, on the file's own quantised weights."""
+        model = ["--model", str(gguf), "--dtype", "file"]
+        return cls("llama_cpp", python, [*model, *_common(material, [1], threads, folder)], folder)
 
     def rates(self) -> dict[str, dict[str, float]]:
         """Way -> batch size -> decode tokens per second, measured now."""
@@ -48,6 +58,14 @@ class VllmPeer:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"vLLM's peer ended with {self._process.wait()}; see {self._log.name}")
+            log = Path(self._log.name).read_text(encoding="utf-8", errors="replace")[-2000:]
+            raise RuntimeError(f"the peer {self.name} ended with {self._process.wait()}: {log}")
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+def _common(material: Material, rows: Sequence[int], threads: int, folder: Path) -> list[str]:
+    prompts = folder / "prompts.json"
+    prompts.write_text(json.dumps(material.prompts(max(rows), seed=0)))
+    sizes = ",".join(map(str, rows))
+    return f"--prompts {prompts} --rows {sizes} --steps {material.steps} --threads {threads}".split()

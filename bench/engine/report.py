@@ -24,11 +24,12 @@ def ratios(rates: Rates) -> dict[str, dict[str, float]]:
         "base_share_of_floor": ("base", "floor"),
         "base_vs_vllm_base": ("base", "vllm_base"),
         "vs_vllm_mixed": ("mixed", "vllm_mixed"),
+        "int4_vs_llama_cpp": ("base_int4", "llama_cpp_base"),
     }
     return {
         name: {size: round(rate / rates[below][size], 3) for size, rate in rates[above].items() if size in rates[below]}
         for name, (above, below) in pairs.items()
-        if below in rates
+        if above in rates and below in rates
     }
 
 
