@@ -73,7 +73,8 @@ class LiveEngine:
         self.assembly: Assembly = assemble(material.path, options, cache_dir() / "kernels")
 
         def load(slot: int, version: str) -> None:
-            torch.set_num_threads(1)
+            if torch.get_num_threads() != 1:  # setting it empties caches of compiled products
+                torch.set_num_threads(1)
             start_s = time.perf_counter()
             self.assembly.bank.write(slot, read_pairs(files[version], self.assembly.target))
             self.loads.append((start_s, time.perf_counter()))

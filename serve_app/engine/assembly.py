@@ -32,6 +32,8 @@ class Assembly:
     limits: Limits
     context: int
     """Tokens a row may hold."""
+    vocab: int
+    """Token ids are below it: so many embeddings there are."""
     choice: Choice
     decoder: str
     kernels: str
@@ -58,11 +60,12 @@ def assemble(path: Path, options: EngineOptions, kernel_folder: Path) -> Assembl
     slot_bytes = context * token_bytes(shape.num_layers, shape.key_heads, shape.head_dim, choice.dtype)
     num_slots = _num_slots(options, slot_bytes)
     model = load_model(path, choice.dtype, choice.device)
-    shapes = site_shapes(model)
+    shapes, vocab = site_shapes(model), model.get_input_embeddings().num_embeddings
     cache = SlotCache(
         shape.num_layers, num_slots, shape.key_heads, context, shape.head_dim, choice.dtype, choice.device
     )
-    kernels = choose_kernels(options.kernels, choice.dtype, choice.device, shape.widths, shape.head_dim, kernel_folder)
+    widths = shape.widths.union(*({site.in_features, *site.widths} for site in shapes))
+    kernels = choose_kernels(options.kernels, choice.dtype, choice.device, widths, shape.head_dim, kernel_folder)
     bank = AdapterBank(
         shapes, options.adapter_slots, options.max_adapter_rank, choice.dtype, choice.device, kernels.tiled
     )
@@ -75,6 +78,7 @@ def assemble(path: Path, options: EngineOptions, kernel_folder: Path) -> Assembl
         slots=SlotTable(num_slots),
         limits=Limits(min(options.max_rows, num_slots), options.max_waiting, options.step_tokens),
         context=context,
+        vocab=vocab,
         choice=choice,
         decoder=decoder.name,
         kernels=kernels.name,

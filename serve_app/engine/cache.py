@@ -8,19 +8,27 @@ NaN.
 
 from __future__ import annotations
 
-import numpy as np
+import math
+import mmap
+from contextlib import suppress
+
 import torch
 
 from serve_app.engine.request import Copy
 
 
 def zeros(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """Zeros; on a CPU pages that nobody has written take no memory, which torch.zeros does not give."""
+    """Zeros; on a CPU pages that nobody has written take no memory, which torch.zeros does not give.
+
+    Nor does numpy.zeros: it asks for pages of 2 MiB, and a row writes a few KiB here and there.
+    """
     if device.type != "cpu":
         return torch.zeros(shape, dtype=dtype, device=device)
-    count = int(np.prod(shape))
-    memory = np.zeros(count * dtype.itemsize, dtype=np.uint8)
-    return torch.from_numpy(memory).view(dtype).view(shape)
+    memory = mmap.mmap(-1, math.prod(shape) * dtype.itemsize, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with suppress(OSError):  # a kernel that has no such pages
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return torch.frombuffer(memory, dtype=dtype).view(shape)
 
 
 class SlotLayer:

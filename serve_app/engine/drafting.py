@@ -35,9 +35,11 @@ class Drafting:
             drafter.add(token.token_id)
 
     def propose(self, rows: Sequence[Row]) -> None:
-        """Set the rows' drafts for the next step."""
+        """Set the rows' drafts for the next step. `rows` are all there are: what was learnt of others is dropped,
+        since rows that were cancelled or late leave without a word."""
         if not self._drafters:
             return
+        self._drafters = {row: self._drafters[row] for row in rows if row in self._drafters}
         each = min(self._draft_tokens, FREE_TOKENS // max(1, len(rows)) - 1)
         for row in rows:
             drafter = self._drafters.get(row)

@@ -31,6 +31,9 @@ _BLOCK_ROWS = 4096
 """Outputs quantised at a time: bounds the float32 copy of a large head."""
 _TINY = 1e-30
 """Least scale: keeps zeros from being divided by zero, and its reciprocal is finite."""
+_LEAST_ROWS = 4
+"""Fewer tokens are padded to as many. oneDNN sums a single one in another order than several, so an answer would depend on
+who is beside it; and four are no slower than one."""
 _PACKED_ROWS = 8
 """Tokens the layout is made for; those for 1 and 32 take the same time."""
 
@@ -108,13 +111,13 @@ class PackedLinear(nn.Module):  # type: ignore[misc]
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x [..., in] -> [..., out]."""
         out: torch.Tensor
-        if x.numel() != x.shape[-1]:
+        num_rows = x.numel() // x.shape[-1]
+        if num_rows == 0 or num_rows >= _LEAST_ROWS:
             out = torch.ops.mkldnn._linear_pointwise(x, self._packed, self._bias, "none", [], "")
             return out
-        # oneDNN sums a single row in another order than several: an answer would depend on who is beside it.
-        pair = x.reshape(1, -1).repeat(2, 1)
-        out = torch.ops.mkldnn._linear_pointwise(pair, self._packed, self._bias, "none", [], "")
-        return out[:1].view(*x.shape[:-1], -1)
+        padded = functional.pad(x.reshape(num_rows, -1), (0, 0, 0, _LEAST_ROWS - num_rows))
+        out = torch.ops.mkldnn._linear_pointwise(padded, self._packed, self._bias, "none", [], "")
+        return out[:num_rows].view(*x.shape[:-1], -1)
 
 
 class Int8Linear(nn.Module):  # type: ignore[misc]
@@ -144,7 +147,7 @@ class Int8Linear(nn.Module):  # type: ignore[misc]
         products.mul_(steps)
         if self._bias is not None:
             products += self._bias
-        return products.to(x.dtype).view(*x.shape[:-1], -1)
+        return products.to(x.dtype).view(*x.shape[:-1], products.shape[-1])  # by number: there may be no tokens
 
 
 class Int4Linear(nn.Module):  # type: ignore[misc]
@@ -164,7 +167,7 @@ class Int4Linear(nn.Module):  # type: ignore[misc]
         out: torch.Tensor = torch.ops.aten._weight_int4pack_mm_for_cpu(rows, self._packed, _GROUP, self._scales_centres)
         if self._bias is not None:
             out += self._bias
-        return out.view(*x.shape[:-1], -1)
+        return out.view(*x.shape[:-1], out.shape[-1])
 
 
 _MAKERS: dict[str, Callable[[Sequence[nn.Linear]], nn.Module]] = {

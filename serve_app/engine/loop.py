@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -150,7 +151,7 @@ class EngineLoop:
     def adapter_failed(self, slot: int, version: str, error: HeadraceError) -> None:
         """The loader could not; whoever waits for the adapter hears why."""
         with self._changed:
-            self._adapters.failed(slot, version, error)
+            self._adapters.failed(slot, version, copy(error))  # what was raised holds on to frames, tensors and all
             self._changed.notify()
 
     def run(self) -> None:
@@ -174,7 +175,7 @@ class EngineLoop:
             if not plan.segments and not expired and not self._scheduler.idle:
                 self._changed.wait(_POLL_S)
         for request, error in expired:
-            _tell(request, error)
+            _tell(request, copy(error))  # one of its own: whoever raises an error adds frames to it
         if not plan.segments:
             return
         with self._gate():
@@ -263,11 +264,13 @@ class EngineLoop:
         """The end of the thread: every request still here hears why."""
         with self._changed:
             self._closed = reason = self._closed or EngineError("the engine stopped and must be restarted")
-            requests = [row.request for row in self._scheduler.rows] + self._scheduler.drop_waiting()
-            for row in self._scheduler.rows:
-                self._scheduler.release(row, reusable=False)
+            rows = self._scheduler.rows
+            requests = [row.request for row in rows] + self._scheduler.drop_waiting()
         for request in requests:
             _tell(request, EngineError(str(reason)))
+        with self._changed:  # last: where the books are what broke, this fails too
+            for row in rows:
+                self._scheduler.release(row, reusable=False)
 
 
 def _tell(request: Request, error: HeadraceError) -> None:

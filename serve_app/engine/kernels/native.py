@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from serve_app.engine.bank import Site
 from serve_app.engine.cache import SlotLayer
 from serve_app.engine.kernels.protocol import Heads, Rotary
-from serve_app.engine.sampler import LogitStats
+from serve_app.engine.sampler import LogitStats, logit_stats
 from serve_app.engine.step import Step
 
 LANES = 16
@@ -36,12 +38,16 @@ class NativeKernels:
 
     def __init__(self, library: Path, dtype: torch.dtype) -> None:
         loaded = ctypes.CDLL(str(library))
-        functions = {}
-        for name, arguments in _SIGNATURES.items():
-            functions[name] = getattr(loaded, f"{name}_{_SUFFIX[dtype]}")
-            functions[name].argtypes, functions[name].restype = arguments, None
-        self._add_norm, self._silu_mul = functions["add_norm"], functions["silu_mul"]
-        self._lora, self._attend, self._stats = functions["lora"], functions["attend"], functions["logit_stats"]
+
+        def function(name: str, dtype: torch.dtype) -> Callable[..., None]:
+            found = getattr(loaded, f"{name}_{_SUFFIX[dtype]}")
+            found.argtypes, found.restype = _SIGNATURES[name], None
+            return cast("Callable[..., None]", found)
+
+        self._add_norm, self._silu_mul = function("add_norm", dtype), function("silu_mul", dtype)
+        self._lora, self._attend = function("lora", dtype), function("attend", dtype)
+        self._stats = {each: function("logit_stats", each) for each in _SUFFIX}
+        """By dtype of the logits, which need not be the model's: those of an ensemble are averaged in float32."""
 
     def add_norm(
         self, hidden: torch.Tensor, delta: torch.Tensor | None, weight: torch.Tensor, eps: float
@@ -81,11 +87,14 @@ class NativeKernels:
 
     def logit_stats(self, logits: torch.Tensor) -> LogitStats:
         """See Kernels."""
+        stats = self._stats.get(logits.dtype)
+        if stats is None:
+            return logit_stats(logits)
         rows, vocab = logits.shape
         logits = logits.contiguous()
         best_ids = torch.empty(rows, dtype=torch.int64)
         best, second, log_sum_exp, entropy = torch.empty(4, rows)
-        self._stats(
+        stats(
             *(logits.data_ptr(), rows, vocab, best_ids.data_ptr()),
             *(one.data_ptr() for one in (best, second, log_sum_exp, entropy)),
         )

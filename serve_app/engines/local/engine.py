@@ -18,7 +18,7 @@ import torch
 
 from serve_app.adapters import AdapterSpec, content_digest
 from serve_app.catalogue import ModelFiles, cache_dir
-from serve_app.core import AdapterError, Call, Delta, EngineError, EngineInfo, ModelNotFound
+from serve_app.core import AdapterError, Call, Delta, EngineError, EngineInfo, ModelNotFound, RequestError
 from serve_app.engine.assembly import Assembly, assemble
 from serve_app.engine.bank import LoraPair
 from serve_app.engine.gate import CoreGate
@@ -98,6 +98,7 @@ class LocalEngine:
             self._calls[version] += 1
         try:
             prompt_ids = await asyncio.to_thread(running.encoder.encode, call, manifest, context)
+            _check_known(prompt_ids, running)
             stream = DeltaStream(running.encoder.tokenizer, sampling.stop, version)
             request = Request(
                 request_id=f"{call.call_id}/{next(self._serial)}",  # a call_id may come twice; a row may not
@@ -255,11 +256,20 @@ class LocalEngine:
 
     def _load_adapter(self, assembly: Assembly, slot: int, version: str) -> None:
         """In the loader's thread: one core, so that the engine's threads are not slowed down."""
-        torch.set_num_threads(1)
+        if torch.get_num_threads() != 1:  # setting it empties caches of compiled products
+            torch.set_num_threads(1)
         adapter = self._specs.get(version)
         if adapter is None:
             raise AdapterError(f"adapter {version} was removed while it was loaded")
         assembly.bank.write(slot, _read(adapter, assembly.target))
+
+
+def _check_known(prompt_ids: Sequence[int], running: _Running) -> None:
+    """Raise RequestError for a token that the model has no embedding for: in a step, it would fail every row there."""
+    highest = max(prompt_ids)
+    if highest >= running.assembly.vocab:
+        text = running.encoder.tokenizer.id_to_token(highest)
+        raise RequestError(f"this model was not made for the token {text!r}; leave it out of the prompt")
 
 
 def _read(adapter: AdapterSpec, target: Target) -> dict[str, LoraPair]:

@@ -1,5 +1,9 @@
 """Slots: written by position, copied by prefix, and nothing left behind by a fault."""
 
+import mmap
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -53,3 +57,16 @@ def test_zeros_have_the_shape_and_type_asked_for_and_can_be_written(dtype):
     assert tensor.shape == (2, 3, 7) and tensor.dtype == dtype and tensor.is_contiguous() and not tensor.any()
     tensor[1, 2] = 4
     assert tensor.sum() == 28
+
+
+def resident_bytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_was_never_written_takes_no_memory():
+    before = resident_bytes()
+    tensor = zeros((64, 1 << 20), torch.uint8, CPU)
+    tensor[:, :100] = 1  # a little everywhere
+    assert resident_bytes() - before < tensor.nbytes // 8
+    assert tensor.sum() == 6400

@@ -15,6 +15,7 @@ from transformers import (
     OPTConfig,
     Phi3Config,
     Qwen2Config,
+    Qwen2MoeConfig,
     Qwen3Config,
     Qwen3MoeConfig,
 )
@@ -129,6 +130,16 @@ def test_heads_that_no_native_kernel_knows_are_computed_by_plain_ones(tmp_path, 
     wanted = reference_logits(saved(ODD_HEADS, tmp_path))
     assembly = assembled(tmp_path, "auto")(kernel_folder)
     assert (assembly.decoder, assembly.kernels) == ("fused", "plain")
+    assert_computes_as(assembly, wanted)
+
+
+def test_linear_layers_of_widths_that_no_native_kernel_knows_are_computed_by_plain_ones(tmp_path, kernel_folder):
+    """An adapter may act on a gate with one output, and the native kernels write 16 at a time."""
+    shared = {"shared_expert_intermediate_size": 32}
+    config = Qwen2MoeConfig(**SHAPE, **{name: MOE[name] for name in MOE if name != "head_dim"}, **shared)
+    wanted = reference_logits(saved(config, tmp_path))
+    assembly = assembled(tmp_path, "auto")(kernel_folder)
+    assert (assembly.decoder, assembly.kernels) == ("generic", "plain")
     assert_computes_as(assembly, wanted)
 
 

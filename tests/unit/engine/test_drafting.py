@@ -6,7 +6,7 @@ import pytest
 
 from serve_app.engine.drafting import FREE_TOKENS, Drafting
 from serve_app.engine.request import Discard, Ensemble, Request, Row
-from tests.unit.engine.scripted import ScriptedRunner, token
+from tests.unit.engine.scripted import Clock, ScriptedRunner, token
 
 END = 99
 TRUTH = [11, 12, 13, 14, 15, 16, 17, 18] * 5
@@ -112,3 +112,17 @@ def test_nothing_is_learnt_when_drafts_are_off():
     drafting.learn(row, [token(TRUTH[0])])
     drafting.propose([row])
     assert row.draft_ids == ()
+
+
+def test_nothing_is_kept_of_rows_that_were_cancelled_or_late(drive):
+    clock = Clock()
+    driver = drive(ScriptedRunner(truth=TRUTH), draft_tokens=4, clock=clock)
+    driver.submit([3, 4], name="left", max_tokens=30)
+    driver.submit([5, 6], max_tokens=30, deadline_s=5.0)
+    driver.loop.step()
+    assert len(driver.loop._drafting._drafters) == 2
+    driver.loop.cancel("left")
+    clock.now_s = 6.0
+    driver.submit([7, 8])
+    driver.finish()
+    assert not driver.loop._drafting._drafters

@@ -222,3 +222,10 @@ def test_row_without_any_possible_token_is_not_finite(native, dtype):
 def test_logits_that_are_not_dense_are_read_right(native, dtype):
     logits = torch.randn(40, 6).to(dtype).t()
     assert_same_stats(native.logit_stats(logits), plain.logit_stats(logits))
+
+
+@pytest.mark.parametrize("other", [torch.float32, torch.bfloat16, torch.float16])
+def test_logits_may_be_of_another_type_than_the_model(native, other):
+    """Those of an ensemble are float32 whatever the model is, and some models widen theirs."""
+    logits = torch.randn(3, 97).to(other)
+    assert_same_stats(native.logit_stats(logits), plain.logit_stats(logits))

@@ -142,3 +142,12 @@ def test_obstacles_of_the_machine_are_asked_for(monkeypatch):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     assert "oneDNN" in obstacle("packed", torch.bfloat16, CPU)
     assert not obstacle("plain", torch.bfloat16, CPU)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("bias", [False, True])
+def test_no_tokens_give_no_results(kind, bias):
+    """The head, in a step of prompt chunks that are not sampled."""
+    usable(kind)
+    out = make_linear(kind, layers((32, 16), bias=(bias, bias)))(torch.empty(0, 64, dtype=torch.bfloat16))
+    assert out.shape == (0, 48)

@@ -1,5 +1,6 @@
 """Step, account, deliver, free: with a scripted runner, so that every fault can be had."""
 
+import itertools
 import threading
 from contextlib import contextmanager
 
@@ -234,16 +235,33 @@ def test_request_whose_adapter_cannot_be_loaded_hears_why(drive):
     reason = AdapterError("adapter new: the file is damaged")
     driver.loop.adapter_failed(0, "new", reason)
     driver.finish()
-    assert waiting.error is reason
+    assert repr(waiting.error) == repr(reason)
     after = driver.submit([1], adapter="new")
     driver.finish()
-    assert after.error is reason, "until it is added again"
+    assert repr(after.error) == repr(reason), "until it is added again"
     driver.loop.add_adapter("new")
     driver.loop.preload_adapter("new")
     driver.loop.adapter_loaded(0, "new")
     again = driver.submit([1], adapter="new", max_tokens=1)
     driver.finish()
     assert again.finish == "length"
+
+
+def test_error_of_an_adapter_keeps_nothing_of_who_raised_it(drive):
+    driver, waiting = loading(drive)
+    try:
+        raise AdapterError("adapter new: the file is damaged") from OSError("disk")
+    except AdapterError as error:
+        driver.loop.adapter_failed(0, "new", error)
+    driver.finish()
+    sinks = [waiting]
+    for _ in range(2):
+        with pytest.raises(AdapterError, match="the file is damaged"):
+            raise sinks[-1].error
+        sinks.append(driver.submit([1], adapter="new"))
+        driver.finish()
+    assert all(after.error is not before.error for before, after in itertools.pairwise(sinks))
+    assert sinks[-1].error.__traceback__ is None and sinks[0].error.__cause__ is None
 
 
 def test_adapter_that_is_removed_answers_its_rows_and_fails_those_that_wait(drive):
@@ -334,3 +352,12 @@ def test_fault_outside_a_forward_pass_closes_the_engine_and_says_so_to_all(drive
     assert "broke down" in str(sink.error)
     with pytest.raises(EngineError, match="broke down"):
         driver.submit([1])
+
+
+def test_rows_hear_of_a_fault_even_where_the_books_are_what_broke(drive, monkeypatch):
+    driver = drive(ScriptedRunner([7] * 3))
+    sinks = [driver.submit([1], max_tokens=2), driver.submit([2])]
+    monkeypatch.setattr(driver.scheduler, "release", lambda row, reusable=True: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        driver.loop.run()
+    assert sinks[0].finish == "length" and "broke down" in str(sinks[1].error)

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from tokenizers import Tokenizer
 
 from serve_app.catalogue import ModelFiles
 from serve_app.core import (
@@ -129,6 +130,22 @@ async def test_sampling_out_of_range_names_the_field(start, asking, reading, sam
     with pytest.raises(RequestError) as error:
         await reading(engine, asking(**sampling))
     assert error.value.param == param
+
+
+async def test_token_without_an_embedding_fails_its_own_call_alone(model_folder, tmp_path, asking, reading):
+    folder = shutil.copytree(model_folder, tmp_path / "model")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_special_tokens(["<|pad|>"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    engine = LocalEngine(ModelFiles("tiny", folder, ""), [], OPTIONS)
+    await engine.start()
+    try:
+        other = asyncio.create_task(reading(engine, asking(max_tokens=100)))
+        with pytest.raises(RequestError, match=r"was not made for the token '<\|pad\|>'"):
+            await reading(engine, asking("hello<|pad|>"))
+        assert text_of(await other)
+    finally:
+        await engine.close()
 
 
 async def test_queue_full_is_overloaded_and_the_others_still_end(start, asking, reading):
