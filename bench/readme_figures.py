@@ -25,7 +25,9 @@ def read(name: str) -> Any:
 
 def figures() -> str:
     """The section, without the marks."""
-    return "\n\n".join((router(read("router")), adapters(), engine(read("engine")), soak(read("soak")), ledger(read("ledger"))))
+    return "\n\n".join(
+        (router(read("router")), adapters(), engine(read("engine")), soak(read("soak")), ledger(read("ledger")))
+    )
 
 
 def circumstances(facts: dict[str, Any]) -> str:
@@ -124,9 +126,10 @@ def engine(found: dict[str, Any]) -> str:
         if name in found
     )
     header = f"| | {' | '.join(f'{size} rows' for size in sizes)} |\n|---|{'---|' * len(sizes)}\n"
+    adapters = found["adapters"]
     return (
-        f"**Engine**, decode tokens/s of {found['model']} in {facts['dtype']}, {found['adapters']['number']} adapters of "
-        f"rank {found['adapters']['rank']} on {found['adapters']['targets']}\nrotating over the rows, "
+        f"**Engine**, decode tokens/s of {found['model']} in {facts['dtype']}, {adapters['number']} adapters of rank "
+        f"{adapters['rank']} on {adapters['targets']}\nrotating over the rows, "
         f"{found['prompt_tokens']}-token prompts, {facts['threads']} threads; all contenders took turns in one run.\n\n"
         f"{header}{rows}\n\nAn adapter per row, as a share or multiple:\n\n{header}{shares}\n\n"
         f"{waiting(found['over_time'])}\n\n{circumstances(facts)}."

@@ -96,13 +96,16 @@ def race(material: Material, args: argparse.Namespace, folder: Path) -> tuple[di
     def note(name: str, size: int | str, rate: float) -> None:
         seen.setdefault(name, {}).setdefault(str(size), []).append(rate)
 
-    turns = [(name, size, of[size]) for size in ROWS for name, of in contenders.items() if size in of]
+    by_size = {size: [(name, size, of[size]) for name, of in contenders.items() if size in of] for size in ROWS}
+    num_turns = sum(map(len, by_size.values())) + len(peers)
     with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("decoding", total=args.repeats * (len(turns) + len(peers)))
+        task = progress.add_task("decoding", total=args.repeats * num_turns)
         for repeat in range(args.repeats):
-            for name, size, measure in turns:
-                note(name, size, measure(repeat))
-                progress.advance(task)
+            for turns in by_size.values():
+                first = repeat * len(turns) // args.repeats  # nobody is always the first after a change of size
+                for name, size, measure in turns[first:] + turns[:first]:
+                    note(name, size, measure(repeat))
+                    progress.advance(task)
             for peer in peers:
                 for way, found in peer.rates().items():
                     for peer_size, rate in found.items():

@@ -43,7 +43,7 @@ class NodeSettings(Section):
         None, ge=1, description="CPU cores that the engines of this machine share: a step waits for its threads' cores."
     )
     step_tokens: int = Field(
-        128,
+        160,
         ge=2,
         le=65_536,
         description="Tokens processed in one step, a token of each answering row first, then prompts; more than "

@@ -76,7 +76,7 @@ class Admission:
     def __init__(self, limits: Limits, adapters: AdapterDesk) -> None:
         self._limits = limits
         self._adapters = adapters
-        self._num_reserved = max(1, limits.max_rows // 8)
+        self._num_reserved = max(1, limits.max_rows // 4)
         self._lately: deque[str | None] = deque(maxlen=4 * limits.max_rows)
         """Adapters of the latest requests."""
         self._not_ready: set[str] = set()

@@ -32,8 +32,8 @@ _BLOCK_ROWS = 4096
 _TINY = 1e-30
 """Least scale: keeps zeros from being divided by zero, and its reciprocal is finite."""
 _LEAST_ROWS = 4
-"""Fewer tokens are padded to as many. oneDNN sums a single one in another order than several, so an answer would depend on
-who is beside it; and four are no slower than one."""
+"""Fewer tokens are padded to as many. oneDNN sums a single one in another order than several, so an answer would
+depend on who is beside it; and four are no slower than one."""
 _PACKED_ROWS = 8
 """Tokens the layout is made for; those for 1 and 32 take the same time."""
 

@@ -91,6 +91,7 @@ class EngineLoop:
         """Queue requests, all or none; the engine's thread feeds their sinks. Raises Overloaded, or EngineError."""
         with self._changed:
             self._refuse_if_closed()
+            self._refuse_if_too_wide(requests)
             self._scheduler.add(*requests)
             self._changed.notify()
 
@@ -141,6 +142,11 @@ class EngineLoop:
         with self._changed:
             self._adapters.pin(version, pinned)
             self._changed.notify()
+
+    def adapter_pinned(self, version: str) -> bool:
+        """Whether it is kept resident; False for one that is not known."""
+        with self._changed:
+            return any(one.pinned for one in self._adapters.snapshot() if one.version == version)
 
     def adapter_loaded(self, slot: int, version: str) -> None:
         """The loader has written an adapter to its slot."""
@@ -195,6 +201,15 @@ class EngineLoop:
     def _refuse_if_closed(self) -> None:
         if self._closed is not None:
             raise EngineError(str(self._closed))
+
+    def _refuse_if_too_wide(self, requests: Sequence[Request]) -> None:
+        """An ensemble needs all its adapters at once: more than there are slots would wait for ever."""
+        adapters = {request.adapter for request in requests if request.ensemble is not None} - {None}
+        if len(adapters) > self._adapters.num_slots:
+            raise EngineError(
+                f"an ensemble of {len(adapters)} adapters does not fit the {self._adapters.num_slots} adapter slots; "
+                f"raise adapter_slots or name fewer"
+            )
 
     def _wait_for_work(self) -> bool:
         """Block while idle, after checking the books; False once closed."""

@@ -37,7 +37,7 @@ class EngineOptions:
     top_p: float = 1.0
     gate_cores: int | None = None
     """Cores of this machine that its engines share; a step waits until `threads` of them are free. None: no gate."""
-    step_tokens: int = 128
+    step_tokens: int = 160
     """Tokens processed in one step, decoding rows first: bounds how long a long prompt holds up the other rows."""
     prefix_slots: int = 8
     """Cache slots beyond max_rows: they keep the prompts of finished rows, to be reused by those that begin alike."""

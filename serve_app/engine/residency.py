@@ -32,7 +32,7 @@ class Residency:
 
     def __init__(self, num_slots: int, request_load: Callable[[int, str], None]) -> None:
         self._request_load = request_load
-        self._num_slots = num_slots
+        self.num_slots = num_slots
         self._known: dict[str, Residence] = {}
         self._tick = 0
 
@@ -107,7 +107,7 @@ class Residency:
             return _unknown(version)
         if one.error is None and one.state == "absent" and self._all_pinned(besides=version):
             return AdapterError(
-                f"adapter {version} has no place: all {self._num_slots} adapter slots are kept for pinned adapters; "
+                f"adapter {version} has no place: all {self.num_slots} adapter slots are kept for pinned adapters; "
                 f"unpin one or give the engine more slots"
             )
         return one.error
@@ -127,8 +127,8 @@ class Residency:
     def check(self, held: Iterable[str] | None = None) -> None:
         """Raise EngineError if the books do not balance. `held`: the version of each row that has an adapter."""
         slots = [one.slot for one in self._known.values() if one.slot is not None]
-        if len(set(slots)) < len(slots) or not set(slots) <= set(range(self._num_slots)):
-            raise EngineError(f"the adapters lie in the slots {sorted(slots)} of {self._num_slots}")
+        if len(set(slots)) < len(slots) or not set(slots) <= set(range(self.num_slots)):
+            raise EngineError(f"the adapters lie in the slots {sorted(slots)} of {self.num_slots}")
         for one in self._known.values():
             if (one.slot is None) != (one.state == "absent") or (one.holds and one.state != "resident"):
                 raise EngineError(f"adapter {one.version} is {one.state} in slot {one.slot} with {one.holds} rows")
@@ -153,7 +153,7 @@ class Residency:
         """A slot to load into, its contents given up; None if all are needed. `at_once`: nobody is spared."""
         at_once = at_once or not any(one.holds for one in self._known.values())
         taken = {one.slot for one in self._known.values()}
-        free = [slot for slot in range(self._num_slots) if slot not in taken]
+        free = [slot for slot in range(self.num_slots) if slot not in taken]
         if free:
             return free[0]
         idle = [one for one in self._known.values() if one.state == "resident" and not one.pinned and not one.holds]
@@ -184,12 +184,12 @@ class Residency:
     def _all_pinned(self, besides: str) -> bool:
         """Whether other adapters, pinned and without an error, need every slot."""
         others = (one for one in self._known.values() if one.version != besides)
-        return sum(one.pinned and one.error is None for one in others) >= self._num_slots
+        return sum(one.pinned and one.error is None for one in others) >= self.num_slots
 
     def _must_have_room_for_pin(self, version: str) -> None:
         if self._all_pinned(besides=version):
             raise AdapterError(
-                f"adapter {version} cannot be pinned: all {self._num_slots} adapter slots are kept for pinned adapters"
+                f"adapter {version} cannot be pinned: all {self.num_slots} adapter slots are kept for pinned adapters"
             )
 
     def _must_be_loading(self, slot: int, version: str) -> None:

@@ -152,19 +152,22 @@ class LocalEngine:
         """Serve an adapter, or a new version under a known name, from the next call on. Raises AdapterError.
 
         Its tensors are checked first, off the engine's thread; traffic goes on meanwhile. Calls that have begun on an
-        older version are answered by it.
+        older version are answered by it. A version that replaces a pinned one is pinned.
         """
         running = self._started()
         if adapter.manifest.chat_template is not None:
             running.encoder.check(adapter)
         await asyncio.to_thread(_read, adapter, running.assembly.target)
+        before = self._adapters.get(adapter.name)
+        inherited = before is not None and running.loop.adapter_pinned(before.version)
+        if before is not None and inherited:  # two pinned versions of one name might not find room
+            running.loop.pin_adapter(before.version, False)
         self._specs[adapter.version] = adapter
         try:
-            running.loop.add_adapter(adapter.version, pinned)
+            running.loop.add_adapter(adapter.version, pinned or inherited)
         except AdapterError:
             self._forget_if_unused(adapter.version)
             raise
-        before = self._adapters.get(adapter.name)
         self._adapters[adapter.name] = adapter
         if before is not None and before.version != adapter.version:
             self._forget_if_unused(before.version)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from serve_app.core import AdapterError, DeadlineExceeded, EngineError, ModelNotFound, Overloaded
+from serve_app.engine.request import Discard, Ensemble, Request
 from tests.unit.engine.scripted import Clock, ScriptedRunner
 
 END = 99
@@ -361,3 +362,12 @@ def test_rows_hear_of_a_fault_even_where_the_books_are_what_broke(drive, monkeyp
     with pytest.raises(ZeroDivisionError):
         driver.loop.run()
     assert sinks[0].finish == "length" and "broke down" in str(sinks[1].error)
+
+
+def test_ensemble_of_more_adapters_than_slots_is_refused_and_not_left_waiting(drive):
+    driver = drive(ScriptedRunner(), num_adapters=2)
+    ensemble = Ensemble("wide", 3)
+    members = [Request(f"{at}", (1, 2), 3, Discard(), f"{at}", ensemble=ensemble) for at in range(3)]
+    with pytest.raises(EngineError, match="3 adapters does not fit the 2 adapter slots"):
+        driver.loop.submit(*members)
+    assert driver.scheduler.idle

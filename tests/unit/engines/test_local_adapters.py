@@ -186,3 +186,17 @@ async def test_one_folder_under_two_names_is_one_version_that_stays_while_either
     await engine.remove_adapter("law")
     assert versions_of(await reading(engine, asking(adapter="other", max_tokens=3))) == {old.version}
     assert (await engine.info()).resident_adapters == ("other",)
+
+
+async def test_new_version_of_a_pinned_adapter_takes_over_its_pin_though_all_slots_are_pinned(
+    start, many, asking, reading
+):
+    engine = await start(many[:2], adapter_slots=2)
+    for name in ("a0", "a1"):
+        await engine.pin_adapter(name, True)
+    await engine.add_adapter(replace(many[2], name="a0"))
+    answer = await reading(engine, asking(adapter="a0", max_tokens=2))
+    assert answer[-1].adapter_version == many[2].version
+    assert set((await engine.info()).resident_adapters) == {"a0", "a1"}
+    with pytest.raises(AdapterError, match="all 2 adapter slots are kept for pinned adapters"):
+        await engine.add_adapter(many[3], pinned=True)
