@@ -157,7 +157,7 @@ class LocalEngine:
         running = self._started()
         if adapter.manifest.chat_template is not None:
             running.encoder.check(adapter)
-        await asyncio.to_thread(_read, adapter, running.assembly.target)
+        await asyncio.to_thread(_check, adapter, running.assembly.target)
         before = self._adapters.get(adapter.name)
         inherited = before is not None and running.loop.adapter_pinned(before.version)
         if before is not None and inherited:  # two pinned versions of one name might not find room
@@ -258,9 +258,8 @@ class LocalEngine:
         return _Running(loop, encoder, assembly)
 
     def _load_adapter(self, assembly: Assembly, slot: int, version: str) -> None:
-        """In the loader's thread: one core, so that the engine's threads are not slowed down."""
-        if torch.get_num_threads() != 1:  # setting it empties caches of compiled products
-            torch.set_num_threads(1)
+        """In the loader's thread."""
+        _use_one_core()
         adapter = self._specs.get(version)
         if adapter is None:
             raise AdapterError(f"adapter {version} was removed while it was loaded")
@@ -273,6 +272,19 @@ def _check_known(prompt_ids: Sequence[int], running: _Running) -> None:
     if highest >= running.assembly.vocab:
         text = running.encoder.tokenizer.id_to_token(highest)
         raise RequestError(f"this model was not made for the token {text!r}; leave it out of the prompt")
+
+
+def _use_one_core() -> None:
+    """Of this thread, which works beside the engine's. Each further pool of OpenMP threads would also make all pools
+    sleep between products where they would spin, which takes half of the engine's speed."""
+    if torch.get_num_threads() != 1:  # setting it empties caches of compiled products
+        torch.set_num_threads(1)
+
+
+def _check(adapter: AdapterSpec, target: Target) -> None:
+    """In a thread beside the engine's; see `_read`."""
+    _use_one_core()
+    _read(adapter, target)
 
 
 def _read(adapter: AdapterSpec, target: Target) -> dict[str, LoraPair]:
