@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--threads", default=os.cpu_count(), type=int)
     parser.add_argument("--json", default=machine.RESULTS / "soak.json", type=Path)
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(1)  # the engine's thread alone has a pool: see LiveEngine
     facts = machine.describe("torch", "transformers")
     path = resolve(args.model).path
     with tempfile.TemporaryDirectory() as work:

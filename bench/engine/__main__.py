@@ -6,9 +6,12 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 
 from bench import machine
 from bench.engine import report
-from bench.engine.arrivals import LiveEngine, Traffic, longest_gap_ms, send, summary, zipf
+from bench.engine.arrivals import ANSWER_TOKENS, LiveEngine, Traffic, longest_gap_ms, send, summary, zipf
 from bench.engine.contenders import Headrace, Peft, Way, load_plain, transformers_rate
 from bench.engine.floor import Floor
 from bench.engine.material import NUM_ADAPTERS, PROMPT_TOKENS, RANK, Material, make_adapters
@@ -130,12 +133,10 @@ def start_peers(material: Material, args: argparse.Namespace, folder: Path) -> l
     return peers
 
 
-def over_time(material: Material, args: argparse.Namespace, mixed_rate: float) -> dict[str, Any]:
+def over_time(material: Material, args: argparse.Namespace, result: dict[str, Any]) -> dict[str, Any]:
     """Waiting times at several loads and numbers of adapters, and what a flood does to the others."""
-    from bench.engine.arrivals import ANSWER_TOKENS
-
     # A request's prompt takes about as long as its answer, so a full batch answers half of what it decodes.
-    capacity = mixed_rate / ANSWER_TOKENS / 2
+    capacity = result["tokens_per_s"]["mixed"][str(LIVE_ROWS)] / ANSWER_TOKENS / 2
     found: dict[str, Any] = {"capacity_requests_per_s": round(capacity, 2), "rows": LIVE_ROWS, "poisson": []}
     kinds = ((8, 8), (32, 32), (100, 32))
     for seed, (known, resident) in enumerate(kinds):
@@ -156,8 +157,6 @@ def over_time(material: Material, args: argparse.Namespace, mixed_rate: float) -
 
 def flood(material: Material, args: argparse.Namespace, capacity: float) -> dict[str, Any]:
     """Other adapters' time to first token, alone and while one adapter asks for three times what the engine can do."""
-    import threading
-
     engine = LiveEngine(material, NUM_ADAPTERS, NUM_ADAPTERS, args.threads, LIVE_ROWS)
     others = Traffic(0.25 * capacity, args.seconds, [0, *[1] * (NUM_ADAPTERS - 1)], seed=17)
     hot = Traffic(3 * capacity, args.seconds, [1, *[0] * (NUM_ADAPTERS - 1)], seed=18)
@@ -188,6 +187,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--llama-gguf", type=Path, help="the model's GGUF file, for --llama-python")
     parser.add_argument("--quantised", action="store_true", help="the base in int8 and int4 too")
     parser.add_argument("--skip-load", action="store_true", help="decode rates only")
+    parser.add_argument(
+        "--only-load", action="store_true", help="requests over time only, into the result that is there"
+    )
     parser.add_argument("--json", default=machine.RESULTS / "engine.json", type=Path, help="where the result goes")
     args = parser.parse_args()
     quick = {"steps": 24, "repeats": 2, "seconds": 8.0}
@@ -200,25 +202,53 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
-    torch.set_num_threads(args.threads)
     transformers_logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning, module="transformers|peft")
-    facts = machine.describe("torch", "transformers", "peft")
+    if args.only_load:
+        torch.set_num_threads(1)  # the engine's thread alone has a pool: see LiveEngine
+        result = json.loads(args.json.read_text())
+        result["over_time"] = measure(
+            args, lambda material, _: over_time(material, args, result), getattr(torch, result["machine"]["dtype"])
+        )
+        result["over_time"]["machine"] = machine.describe("torch")
+        args.json.write_text(json.dumps(result, indent=2) + "\n")
+        return
+    torch.set_num_threads(args.threads)
+    result = decode(args)
+    args.json.parent.mkdir(parents=True, exist_ok=True)
+    args.json.write_text(json.dumps(result, indent=2) + "\n")
+    title = f"{args.model}, {result['machine']['dtype']}, {args.threads} threads"
+    Console().print(report.table(result["tokens_per_s"], f"decode tokens/s, {title}"))
+    report.plot(result["tokens_per_s"], title, args.json.with_suffix(".png"))
+    if not args.skip_load:
+        again = ["--only-load", "--json", str(args.json), "--model", args.model]
+        numbers = ["--seconds", str(args.seconds), "--threads", str(args.threads)]
+        subprocess.run([sys.executable, "-m", "bench.engine", *again, *numbers], check=True)
+    print(json.dumps(json.loads(args.json.read_text())))
+
+
+def measure(args: argparse.Namespace, work: Callable[[Material, Path], Any], dtype: torch.dtype) -> Any:
+    """Do the work on the model and fresh adapters of it."""
     path = resolve(args.model).path
-    config = read_config(path)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        material = Material(path, make_adapters(path, folder), dtype, read_config(path).vocab_size, args.steps)
+        return work(material, folder)
+
+
+def decode(args: argparse.Namespace) -> dict[str, Any]:
+    """Rates of all contenders, and ratios."""
+    facts = machine.describe("torch", "transformers", "peft")
+    config = read_config(resolve(args.model).path)
     choice = choose("cpu", args.dtype, "auto", config.hidden_size, config.intermediate_size)
-    with tempfile.TemporaryDirectory() as work:
-        folder = Path(work)
-        material = Material(path, make_adapters(path, folder), choice.dtype, config.vocab_size, args.steps)
-        rates, peers = race(material, args, folder)
-        waiting = None if args.skip_load else over_time(material, args, rates["mixed"][str(LIVE_ROWS)])
+    rates, peers = measure(args, lambda material, folder: race(material, args, folder), choice.dtype)
     facts |= {
         "dtype": str(choice.dtype).removeprefix("torch."),
         "linear": choice.kind,
         "threads": args.threads,
         "load_1min_after": round(os.getloadavg()[0], 2),
     }
-    result = {
+    return {
         "model": args.model,
         "adapters": {"number": NUM_ADAPTERS, "rank": RANK, "targets": "all linear layers"},
         "prompt_tokens": PROMPT_TOKENS,
@@ -226,16 +256,10 @@ def main() -> None:
         "repeats": args.repeats,
         "tokens_per_s": rates,
         **report.ratios(rates),
-        "over_time": waiting,
+        "over_time": None,
         "peers": peers,
         "machine": facts,
     }
-    title = f"{args.model}, {facts['dtype']}, {args.threads} threads, load {facts['load_1min_before']}"
-    Console().print(report.table(rates, f"decode tokens/s, {title}"))
-    args.json.parent.mkdir(parents=True, exist_ok=True)
-    args.json.write_text(json.dumps(result, indent=2) + "\n")
-    report.plot(rates, title, args.json.with_suffix(".png"))
-    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -58,43 +58,52 @@ class Clocked:
 
 
 class LiveEngine:
-    """The engine with its thread and its loader."""
+    """The engine with its thread and its loader. Nothing here may use several OpenMP threads outside the engine's."""
 
     def __init__(self, material: Material, num_known: int, num_resident: int, threads: int, max_rows: int) -> None:
         self.versions = [f"version-{index}" for index in range(num_known)]
-        files = {version: material.adapters[at % len(material.adapters)] for at, version in enumerate(self.versions)}
+        self._files = {name: material.adapters[at % len(material.adapters)] for at, name in enumerate(self.versions)}
         self.loads: list[tuple[float, float]] = []
         """When each load began and ended."""
-        name = str(material.dtype).removeprefix("torch.")
-        options = EngineOptions(
-            dtype=name, threads=threads, max_rows=max_rows, max_waiting=10_000, adapter_slots=num_resident,
-            max_adapter_rank=16, max_context_tokens=256,
-        )  # fmt: skip
-        self.assembly: Assembly = assemble(material.path, options, cache_dir() / "kernels")
-
-        def load(slot: int, version: str) -> None:
-            if torch.get_num_threads() != 1:  # setting it empties caches of compiled products
-                torch.set_num_threads(1)
-            start_s = time.perf_counter()
-            self.assembly.bank.write(slot, read_pairs(files[version], self.assembly.target))
-            self.loads.append((start_s, time.perf_counter()))
-
+        self._material = material
+        self._options = EngineOptions(
+            dtype=str(material.dtype).removeprefix("torch."),
+            threads=threads,
+            max_rows=max_rows,
+            max_waiting=10_000,
+            adapter_slots=num_resident,
+            max_adapter_rank=16,
+            max_context_tokens=256,
+        )
+        self.assembly: Assembly
+        self.loop: EngineLoop
+        self._ready = threading.Event()
         self.loader = AdapterLoader(
-            load,
+            self._load,
             lambda slot, version: self.loop.adapter_loaded(slot, version),
             lambda slot, version, error: self.loop.adapter_failed(slot, version, error),
         )
-        residency = Residency(num_resident, self.loader.request)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        self._ready.wait()
+
+    def _load(self, slot: int, version: str) -> None:
+        if torch.get_num_threads() != 1:  # setting it empties caches of compiled products
+            torch.set_num_threads(1)
+        start_s = time.perf_counter()
+        self.assembly.bank.write(slot, read_pairs(self._files[version], self.assembly.target))
+        self.loads.append((start_s, time.perf_counter()))
+
+    def _run(self) -> None:
+        torch.set_num_threads(self._options.threads)
+        self.assembly = assemble(self._material.path, self._options, cache_dir() / "kernels")
+        self.assembly.runner.warm_up()
+        residency = Residency(self._options.adapter_slots, self.loader.request)
         scheduler = Scheduler(self.assembly.limits, self.assembly.slots, residency)
         self.loop = EngineLoop(Books(scheduler, self.assembly.slots, residency), self.assembly.runner, (), nullcontext)
         for version in self.versions:
             self.loop.add_adapter(version)
-        self._thread = threading.Thread(target=self._run, args=(threads,), daemon=True)
-        self._thread.start()
-
-    def _run(self, threads: int) -> None:
-        torch.set_num_threads(threads)
-        self.assembly.runner.warm_up()
+        self._ready.set()
         self.loop.run()
 
     def close(self) -> None:
