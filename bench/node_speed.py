@@ -24,12 +24,10 @@ from transformers.utils import logging as transformers_logging
 
 from bench.machine import RESULTS, describe
 from serve_app.catalogue import cache_dir, resolve
-from serve_app.engine.assembly import Assembly, assemble
-from serve_app.engine.loop import Books, EngineLoop
+from serve_app.engine.assembly import Assembly, assemble, make_loop
+from serve_app.engine.loop import EngineLoop
 from serve_app.engine.options import EngineOptions
 from serve_app.engine.request import Discard, Request
-from serve_app.engine.residency import Residency
-from serve_app.engine.scheduler import Scheduler
 
 PROMPT_TOKENS = 100
 STEPS = 24
@@ -57,9 +55,7 @@ class Node:
         )
         assembly = assemble(resolve(name).path, options, cache_dir() / "kernels")
         assembly.runner.warm_up()
-        residency = Residency(options.adapter_slots, lambda slot, version: None)
-        books = Books(Scheduler(assembly.limits, assembly.slots, residency), assembly.slots, residency)
-        return cls(assembly, EngineLoop(books, assembly.runner, (), nullcontext), num_rows)
+        return cls(assembly, make_loop(assembly, lambda slot, version: None, (), nullcontext), num_rows)
 
     def rates(self) -> tuple[float, float]:
         """(prefill tokens/s, decode tokens/s). No two prompts begin alike: nothing is reused."""

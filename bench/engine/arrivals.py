@@ -21,14 +21,12 @@ import torch
 from bench.engine.material import Material
 from serve_app.catalogue import cache_dir
 from serve_app.core import FinishReason, HeadraceError, Usage
-from serve_app.engine.assembly import Assembly, assemble
-from serve_app.engine.load import read_pairs
+from serve_app.engine.assembly import Assembly, assemble, make_loop
+from serve_app.engine.load import read_pairs, use_one_core
 from serve_app.engine.loader import AdapterLoader
-from serve_app.engine.loop import Books, EngineLoop
+from serve_app.engine.loop import EngineLoop
 from serve_app.engine.options import EngineOptions
 from serve_app.engine.request import Request, SampledToken
-from serve_app.engine.residency import Residency
-from serve_app.engine.scheduler import Scheduler
 
 ANSWER_TOKENS = 32
 ZIPF_EXPONENT = 1.0
@@ -88,8 +86,7 @@ class LiveEngine:
         self._ready.wait()
 
     def _load(self, slot: int, version: str) -> None:
-        if torch.get_num_threads() != 1:  # setting it empties caches of compiled products
-            torch.set_num_threads(1)
+        use_one_core()
         start_s = time.perf_counter()
         self.assembly.bank.write(slot, read_pairs(self._files[version], self.assembly.target))
         self.loads.append((start_s, time.perf_counter()))
@@ -98,9 +95,7 @@ class LiveEngine:
         torch.set_num_threads(self._options.threads)
         self.assembly = assemble(self._material.path, self._options, cache_dir() / "kernels")
         self.assembly.runner.warm_up()
-        residency = Residency(self._options.adapter_slots, self.loader.request)
-        scheduler = Scheduler(self.assembly.limits, self.assembly.slots, residency)
-        self.loop = EngineLoop(Books(scheduler, self.assembly.slots, residency), self.assembly.runner, (), nullcontext)
+        self.loop = make_loop(self.assembly, self.loader.request, (), nullcontext)
         for version in self.versions:
             self.loop.add_adapter(version)
         self._ready.set()

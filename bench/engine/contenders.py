@@ -18,13 +18,11 @@ from transformers import AutoModelForCausalLM
 from bench.engine.material import Material, names
 from serve_app.adapters import AdapterSpec
 from serve_app.catalogue import cache_dir
-from serve_app.engine.assembly import Assembly, assemble
+from serve_app.engine.assembly import Assembly, assemble, make_loop
 from serve_app.engine.load import read_pairs
-from serve_app.engine.loop import Books, EngineLoop
+from serve_app.engine.loop import EngineLoop
 from serve_app.engine.options import EngineOptions
 from serve_app.engine.request import Discard, Request
-from serve_app.engine.residency import Residency
-from serve_app.engine.scheduler import Scheduler
 
 
 @dataclass
@@ -50,15 +48,13 @@ class Headrace:
 
         def write(slot: int, version: str) -> None:
             assembly.bank.write(slot, read_pairs(by_version[version], assembly.target))
-            residency.loaded(slot, version)
+            loop.adapter_loaded(slot, version)
 
-        residency = Residency(len(material.adapters), write)
+        loop = make_loop(assembly, write, (), nullcontext)
         for version in by_version:
-            residency.add(version)
-            residency.ready(version)
-        scheduler = Scheduler(assembly.limits, assembly.slots, residency)
-        books = Books(scheduler, assembly.slots, residency)
-        return cls(assembly, EngineLoop(books, assembly.runner, (), nullcontext))
+            loop.add_adapter(version)
+            loop.preload_adapter(version)
+        return cls(assembly, loop)
 
     def rate(self, versions: Sequence[str | None], prompts: Sequence[Sequence[int]], steps: int) -> float:
         """Prefill in one step, one decode step that is not timed, then `steps` that are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,12 @@ from serve_app.engine.decoders.choose import make_decoder, site_shapes
 from serve_app.engine.decoders.protocol import ModelShape, Parts
 from serve_app.engine.kernels import choose_kernels
 from serve_app.engine.load import Target, context_limit, load_model, read_config
+from serve_app.engine.loop import Books, EngineLoop, Gate
 from serve_app.engine.options import EngineOptions
 from serve_app.engine.probe import Choice, choose
+from serve_app.engine.residency import Residency
 from serve_app.engine.runner import Runner
+from serve_app.engine.scheduler import Scheduler
 from serve_app.engine.slots import SlotTable
 
 _MIB = 1 << 20
@@ -43,10 +47,10 @@ class Assembly:
     """Of the key-value cache, per slot."""
 
     def __str__(self) -> str:
-        cache_mb = self.slot_bytes * self.num_slots / _MIB
+        cache_mib = self.slot_bytes * self.num_slots / _MIB
         return (
             f"{self.choice}, decoder {self.decoder}, kernels {self.kernels}, {self.limits.max_rows} rows and "
-            f"{self.num_slots} cache slots of {self.context} tokens ({cache_mb:.0f} MiB at most), "
+            f"{self.num_slots} cache slots of {self.context} tokens ({cache_mib:.0f} MiB at most), "
             f"{self.bank.num_slots} adapter slots of rank {self.bank.max_rank}"
         )
 
@@ -85,6 +89,19 @@ def assemble(path: Path, options: EngineOptions, kernel_folder: Path) -> Assembl
         num_slots=num_slots,
         slot_bytes=slot_bytes,
     )
+
+
+def make_loop(
+    assembly: Assembly,
+    request_load: Callable[[int, str], None],
+    end_ids: Collection[int],
+    gate: Gate,
+    draft_tokens: int = 0,
+) -> EngineLoop:
+    """The loop of an assembled engine, which knows no adapter yet. `request_load`: see Residency."""
+    residency = Residency(assembly.bank.num_slots, request_load)
+    books = Books(Scheduler(assembly.limits, assembly.slots, residency), assembly.slots, residency)
+    return EngineLoop(books, assembly.runner, end_ids, gate, draft_tokens)
 
 
 def _num_slots(options: EngineOptions, slot_bytes: int) -> int:

@@ -32,26 +32,33 @@ class LoraPair:
     """alpha / rank, or alpha / sqrt(rank) for rsLoRA."""
 
 
+@dataclass(frozen=True, slots=True)
+class SiteShape:
+    """What the model says of a site: module paths, the input's width and each member's output width."""
+
+    paths: tuple[str, ...]
+    in_features: int
+    widths: tuple[int, ...]
+
+
 class Site:
     """Where adapters act: linear layers `paths` of the base, with the same input, as one."""
 
     def __init__(
         self,
-        paths: Sequence[str],
-        in_features: int,
-        widths: Sequence[int],
+        shape: SiteShape,
         num_slots: int,
         max_rank: int,
         dtype: torch.dtype,
         device: torch.device,
         tiled: bool,
     ) -> None:
-        self.paths, self.in_features, self.widths, self.max_rank = tuple(paths), in_features, tuple(widths), max_rank
+        self.paths, self.widths, self.max_rank = shape.paths, shape.widths, max_rank
         self._tiled = tiled
         members = len(self.paths)
-        self.columns = tuple(sum(widths[:member]) for member in range(members + 1))
+        self.columns = tuple(sum(self.widths[:member]) for member in range(members + 1))
         """Member m makes columns [columns[m], columns[m + 1]) of the output."""
-        self.down = zeros((num_slots, members * max_rank, in_features), dtype, device)
+        self.down = zeros((num_slots, members * max_rank, shape.in_features), dtype, device)
         """Member m of a slot: rows from m * max_rank on."""
         self.up = zeros((num_slots, max_rank * self.columns[-1]), dtype, device)
         """Member m of a slot: from max_rank * columns[m] on, [max_rank, its width]; if tiled, its columns in tiles of
@@ -63,7 +70,7 @@ class Site:
         self._columns = torch.tensor(self.columns, dtype=torch.int64)
         self.arguments = (
             *(self.down.data_ptr(), self.up.data_ptr(), self._ranks.data_ptr(), self._columns.data_ptr()),
-            *(members, max_rank, in_features),
+            *(members, max_rank, shape.in_features),
         )
         """What a native kernel needs to know of the site."""
 
@@ -71,7 +78,7 @@ class Site:
         """Put an adapter's matrices for this site in a slot; what the slot held before is gone."""
         for member, path in enumerate(self.paths):
             pair = pairs.get(path)
-            rank, width = (pair.down.shape[0], self.widths[member]) if pair is not None else (0, self.widths[member])
+            rank, width = pair.down.shape[0] if pair is not None else 0, self.widths[member]
             before = self.ranks[slot][member]
             down = self.down[slot, member * self.max_rank : (member + 1) * self.max_rank]
             start = self.max_rank * self.columns[member]
@@ -95,15 +102,6 @@ def _tiles(up: torch.Tensor) -> torch.Tensor:
     return torch.cat([tile.flatten() for tile in up.split(TILE, dim=1)])
 
 
-@dataclass(frozen=True, slots=True)
-class SiteShape:
-    """What the model says of a site: module paths, the input's width and each member's output width."""
-
-    paths: tuple[str, ...]
-    in_features: int
-    widths: tuple[int, ...]
-
-
 class AdapterBank:
     """All sites of a model, and which adapter is written in which slot."""
 
@@ -118,22 +116,17 @@ class AdapterBank:
     ) -> None:
         """`tiled`: B as the kernels that will read it want it (Kernels.tiled)."""
         self.num_slots, self.max_rank = num_slots, max_rank
-        self.sites = {
-            path: site
-            for shape in shapes
-            for site in [Site(shape.paths, shape.in_features, shape.widths, num_slots, max_rank, dtype, device, tiled)]
-            for path in shape.paths
-        }
+        self._sites = [Site(shape, num_slots, max_rank, dtype, device, tiled) for shape in shapes]
+        self.sites = {path: site for site in self._sites for path in site.paths}
         """Module path -> its site."""
         self.scratch_ranks = max((len(shape.paths) for shape in shapes), default=0) * max_rank
 
     def write(self, slot: int, pairs: Mapping[str, LoraPair]) -> None:
         """Put an adapter in a slot that no row uses. `pairs`: module path -> matrices, checked against the model."""
         with torch.inference_mode():
-            for site in {id(site): site for site in self.sites.values()}.values():
+            for site in self._sites:
                 site.write(slot, pairs)
 
     def num_bytes(self) -> int:
         """Bytes set aside for all slots, written or not."""
-        sites = {id(site): site for site in self.sites.values()}.values()
-        return sum(tensor.nbytes for site in sites for tensor in (site.down, site.up))
+        return sum(tensor.nbytes for site in self._sites for tensor in (site.down, site.up))

@@ -55,8 +55,6 @@ class SlotCache:
     ) -> None:
         shape = (num_slots, kv_heads, context, head_dim)
         self.layers = [SlotLayer(shape, dtype, device) for _ in range(num_layers)]
-        self.token_bytes = token_bytes(num_layers, kv_heads, head_dim, dtype)
-        self.context = context
 
     def copy(self, copy: Copy) -> None:
         """Carry out a copy of a prefix."""

@@ -45,6 +45,13 @@ def load_model(path: Path, dtype: torch.dtype, device: torch.device) -> Any:
     return model.to(device).eval().requires_grad_(False)
 
 
+def use_one_core() -> None:
+    """For a thread that works beside the engine's. Each further pool of OpenMP threads would also make all pools sleep
+    between products where they would spin, which takes half of the engine's speed."""
+    if torch.get_num_threads() != 1:  # setting it empties caches of compiled products
+        torch.set_num_threads(1)
+
+
 def context_limit(config: Any, wanted: int) -> int:
     """Tokens a row may hold: at most `wanted`, and no more than the model answers rightly over whole slots.
 

@@ -131,7 +131,7 @@ class EngineLoop:
             self._adapters.ready(version)
 
     def remove_adapter(self, version: str) -> None:
-        """No new row for it; those it has are answered to their end. Waiting requests fail with AdapterError."""
+        """No new row for it; those it has are answered to their end. Waiting requests fail with ModelNotFound."""
         with self._changed:
             self._adapters.remove(version)
             self._slots.drop_adapter(version)

@@ -71,16 +71,6 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_dtype(name: str, device: torch.device, hidden: int, inner: int) -> torch.dtype:
-    """The dtype of that name; `auto` is what `choose` takes for plain products."""
-    return choose(str(device), name, "plain", hidden, inner).dtype
-
-
-def choose_kind(name: str, dtype: torch.dtype, device: torch.device, hidden: int, inner: int) -> str:
-    """The kind of that name; `auto` is what `choose` takes for that dtype: plain or packed."""
-    return choose(str(device), _word(dtype), name, hidden, inner).kind
-
-
 def _candidates(dtype: str, kind: str, device: torch.device) -> list[tuple[torch.dtype, str]]:
     """The pairs that can run here, at least one. A named kind leaves out of an `auto` dtype what it cannot run."""
     if dtype != "auto":

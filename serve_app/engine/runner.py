@@ -28,8 +28,7 @@ class Runner:
             for copy in plan.copies:
                 self._parts.cache.copy(copy)
             step = Step(plan, self._device, self._parts.bank.scratch_ranks)
-            logits = self._decoder.forward(step)
-            return sample(logits, plan.sampled, self._parts.kernels.logit_stats) if plan.sampled else []
+            return sample(self._decoder.forward(step), plan.sampled, self._parts.kernels.logit_stats)
 
     def clear(self, slot: int) -> None:
         """Zero the slot of a row that failed, so that nothing of it reaches the next row there."""

@@ -19,16 +19,14 @@ import torch
 from serve_app.adapters import AdapterSpec, content_digest
 from serve_app.catalogue import ModelFiles, cache_dir
 from serve_app.core import AdapterError, Call, Delta, EngineError, EngineInfo, ModelNotFound, RequestError
-from serve_app.engine.assembly import Assembly, assemble
+from serve_app.engine.assembly import Assembly, assemble, make_loop
 from serve_app.engine.bank import LoraPair
 from serve_app.engine.gate import CoreGate
-from serve_app.engine.load import Target, read_config, read_pairs
+from serve_app.engine.load import Target, read_config, read_pairs, use_one_core
 from serve_app.engine.loader import AdapterLoader
-from serve_app.engine.loop import Books, EngineLoop, Gate
+from serve_app.engine.loop import EngineLoop, Gate
 from serve_app.engine.options import EngineOptions
 from serve_app.engine.request import Request
-from serve_app.engine.residency import Residency
-from serve_app.engine.scheduler import Scheduler
 from serve_app.engines.local.prompt import PromptEncoder
 from serve_app.engines.local.sampling import resolve
 from serve_app.engines.local.stream import DeltaStream
@@ -247,10 +245,7 @@ class LocalEngine:
             lambda slot, version, error: loop.adapter_failed(slot, version, error),
         )
         stack.callback(loader.close)
-        residency = Residency(options.adapter_slots, loader.request)
-        scheduler = Scheduler(assembly.limits, assembly.slots, residency)
-        books = Books(scheduler, assembly.slots, residency)
-        loop = EngineLoop(books, assembly.runner, encoder.end_ids, gate, options.draft_tokens)
+        loop = make_loop(assembly, loader.request, encoder.end_ids, gate, options.draft_tokens)
         for adapter in self._adapters.values():
             loop.add_adapter(adapter.version)
         for adapter in itertools.islice(self._adapters.values(), options.adapter_slots):
@@ -259,7 +254,7 @@ class LocalEngine:
 
     def _load_adapter(self, assembly: Assembly, slot: int, version: str) -> None:
         """In the loader's thread."""
-        _use_one_core()
+        use_one_core()
         adapter = self._specs.get(version)
         if adapter is None:
             raise AdapterError(f"adapter {version} was removed while it was loaded")
@@ -274,16 +269,9 @@ def _check_known(prompt_ids: Sequence[int], running: _Running) -> None:
         raise RequestError(f"this model was not made for the token {text!r}; leave it out of the prompt")
 
 
-def _use_one_core() -> None:
-    """Of this thread, which works beside the engine's. Each further pool of OpenMP threads would also make all pools
-    sleep between products where they would spin, which takes half of the engine's speed."""
-    if torch.get_num_threads() != 1:  # setting it empties caches of compiled products
-        torch.set_num_threads(1)
-
-
 def _check(adapter: AdapterSpec, target: Target) -> None:
     """In a thread beside the engine's; see `_read`."""
-    _use_one_core()
+    use_one_core()
     _read(adapter, target)
 
 

@@ -4,7 +4,7 @@ import torch
 from serve_app.core import ConfigError
 from serve_app.engine import probe
 from serve_app.engine.linear import obstacle
-from serve_app.engine.probe import Choice, choose, choose_device, choose_dtype, choose_kind
+from serve_app.engine.probe import Choice, choose, choose_device
 
 CPU = torch.device("cpu")
 TIMES_MS = {
@@ -44,9 +44,9 @@ def test_auto_takes_the_fastest_pair_that_keeps_the_answers(timed):
 
 
 def test_a_name_narrows_what_is_tried(timed):
-    assert choose_kind("auto", torch.float32, CPU, 64, 128) == "packed"
+    assert choose("cpu", "float32", "auto", 64, 128).kind == "packed"
     assert {dtype for dtype, _ in timed} == {torch.float32}
-    assert choose_dtype("auto", CPU, 64, 128) == torch.float32  # of plain products
+    assert choose("cpu", "auto", "plain", 64, 128).dtype == torch.float32  # of plain products
     assert choose("cpu", "auto", "int8", 64, 128).dtype == torch.float32
 
 
