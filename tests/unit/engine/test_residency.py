@@ -341,8 +341,9 @@ class Bank(RuleBasedStateMachine):
                 self.failed[version] = error
             self.residency.failed(slot, version, error)
             return
-        self.written[slot] = version
-        if version in self.known:
+        if version in self.known:  # else it lies there for nobody
+            self.written = [None if held == version else held for held in self.written]  # what an earlier life left
+            self.written[slot] = version
             self.touch(version)
             if version not in self.pinned:
                 self.graced.add(version)
