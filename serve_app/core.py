@@ -29,8 +29,9 @@ RESERVED_MODELS = ("auto", "router", "cascade", "ensemble", "rag", "base", "larg
 """Model names that an adapter may not take."""
 
 FinishReason = Literal["stop", "length"]
-Outcome = Literal["accepted", "escalated", "cancelled", "failed"]
-"""What became of an attempt: its answer was used, thrown away for the large model's, left by the client, or lost."""
+Outcome = Literal["accepted", "escalated", "cancelled", "failed", "shadow"]
+"""What became of an attempt: its answer was used, thrown away for the large model's, left by the client, lost, or
+asked for only to watch how good another answer was."""
 
 
 class HeadraceError(Exception):
@@ -206,6 +207,8 @@ class RouteScore:
     probability: float
     """Calibrated probability of `label`'s best candidate (before the floor was applied)."""
     probabilities: Mapping[str, float]
+    gain: float | None = None
+    """Probability that the large model answers right and the small one wrong, from the query alone; None: not asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +247,7 @@ class Answer:
     adapter_version: str | None = None
     model: str | None = None
     escalated: bool = False
+    """The cascade sent it to the large model, after a small draft or without one."""
     reason: str = ""
     """Why the cascade accepted or escalated, in words."""
     confidence: float | None = None

@@ -1,10 +1,11 @@
 """When a small answer is good enough. All of it can be changed at run time through `user_config`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from serve_app.config.section import Section
+from serve_app.config.watch import WatchSettings
 
 SignalName = Literal["mean_probability", "min_probability", "quantile10_probability"]
 
@@ -32,6 +33,36 @@ class CascadeSettings(Section):
         le=512,
         description="Tokens held back and judged with `decide: prefix`; a shorter answer is judged whole.",
     )
+
+    policy: str | None = Field(
+        None,
+        description="File written by `headrace cascade fit`: learned acceptance with a guarantee, in the place of "
+        "`signal`, `threshold`, `decide` and their kin. Unset: those count.",
+    )
+    unfitted: Literal["escalate", "accept"] = Field(
+        "escalate", description="What `policy` does with a route or an adapter version it was not fitted for."
+    )
+    skip_small_above: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Ask the large model at once where the pre-router's gain is above this. Unset: never.",
+    )
+    keep_small_below: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Answer with the small model, never escalated, where the pre-router's gain is below this. "
+        "Unset: never.",
+    )
+    watch: WatchSettings = Field(default_factory=WatchSettings, description="Audit and drift of what was accepted.")
+
+    @model_validator(mode="after")
+    def _bounds_are_apart(self) -> Self:
+        low, high = self.keep_small_below, self.skip_small_above
+        if low is not None and high is not None and low > high:
+            raise ValueError(f"keep_small_below {low:g} is above skip_small_above {high:g}; a query cannot be both")
+        return self
 
     def threshold_for(self, route: str | None) -> float:
         """The threshold of a route; `None` is a query that no router saw."""

@@ -12,7 +12,7 @@ from serve_app.config import DeploymentSettings, NodeSettings, Settings
 from serve_app.deployments.engine import EngineServer
 from serve_app.deployments.gateway import GatewayReplica
 from serve_app.deployments.ledger import LedgerReplica
-from serve_app.deployments.paths import folder_path, ledger_url, model_path
+from serve_app.deployments.paths import file_path, folder_path, ledger_url, model_path
 from serve_app.deployments.router import RouterServer
 from serve_app.gateway import Tunables
 
@@ -53,6 +53,9 @@ def ledger(settings: Settings) -> Application:
 def gateway(settings: Settings, **nodes: Application) -> Application:
     """The ingress, as deployment `Gateway`. `nodes`: specialists, ledger and, where there are, router and fallback."""
     resources = settings.deployments.gateway
+    if settings.cascade.policy is not None:
+        cascade = settings.cascade.model_copy(update={"policy": file_path(settings.cascade.policy)})
+        settings = settings.model_copy(update={"cascade": cascade})
     tunables = Tunables(cascade=settings.cascade, prices=settings.prices)
     options = serve_options(resources) | {
         "name": "Gateway",

@@ -19,9 +19,10 @@ from serve_app.deployments.handles import EngineHandle, LedgerHandle, RouterHand
 from serve_app.deployments.lag import Measured
 from serve_app.deployments.loopback import bind_to_node
 from serve_app.deployments.probe import NodeProbe
-from serve_app.gateway import PrometheusMetrics, Services, Tunables, create_app
+from serve_app.gateway import PrometheusMetrics, Services, Tunables, comparison, create_app
 from serve_app.ledger import PriceBook, Recorder
-from serve_app.patterns import Node, PatternTable
+from serve_app.patterns import CascadeControl, Node, PatternTable
+from serve_app.patterns.shadow import ShadowReport
 
 _DRAIN_STEP_S = 0.02
 _LOG = logging.getLogger("ray.serve")  # what ends up in the replica's log file
@@ -44,23 +45,22 @@ class GatewayServer(Measured):
         large = EngineHandle(fallback, "fallback") if fallback else None
         router_node = RouterHandle(router) if router else None
         ledger_node = LedgerHandle(ledger)
+        small_node = Node("specialists", settings.specialists.model, small)
+        large_node = Node("fallback", settings.fallback.model, large) if large else None
+        control = (
+            CascadeControl(small_node, large_node, settings.cascade, comparison, self._shadowed) if large_node else None
+        )
         self._services = Services(
             settings=settings,
-            table=PatternTable(
-                Node("specialists", settings.specialists.model, small),
-                tuple(settings.adapters),
-                settings.routes,
-                settings.cascade,
-                router_node,
-                Node("fallback", settings.fallback.model, large) if large else None,
-            ),
+            table=PatternTable(small_node, tuple(settings.adapters), settings.routes, router_node, large_node, control),
             prices=PriceBook(settings.prices, settings.fallback.model, (settings.specialists.model,)),
             recorder=Recorder(
                 ledger_node, settings.ledger.flush_ms, settings.ledger.max_batch, settings.ledger.max_pending
             ),
             ledger=ledger_node,
             probe=NodeProbe(small, large, router_node, ledger_node),
-            metrics=PrometheusMetrics(),
+            metrics=PrometheusMetrics(control),
+            control=control,
         )
         self._configured = False
 
@@ -86,11 +86,16 @@ class GatewayServer(Measured):
         """Wait for the queries in flight, then send off their accounts. The launcher calls this before it stops."""
         while self._services.in_flight.num_queries:  # noqa: ASYNC110  the count has no event
             await asyncio.sleep(_DRAIN_STEP_S)
+        await self._services.stop_shadows()
         await self._services.recorder.flush()
 
     async def close(self) -> None:
         """Send off what is recorded and take no more. Raises LedgerError saying how many accounts are not saved."""
+        await self._services.stop_shadows()
         await self._services.recorder.close()
+
+    def _shadowed(self, report: ShadowReport) -> None:
+        self._services.shadowed(report)
 
 
 class GatewayReplica(GatewayServer):

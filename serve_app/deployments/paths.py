@@ -17,6 +17,12 @@ def folder_path(text: str) -> str:
     return str(path.absolute()) if path.is_dir() else text
 
 
+def file_path(text: str) -> str:
+    """An existing file as an absolute path; any other text as it is."""
+    path = Path(text).expanduser()
+    return str(path.absolute()) if path.is_file() else text
+
+
 def ledger_url(text: str) -> str:
     """The database, a SQLite file as an absolute path: in a URL a `?` or `%` would be syntax. Raises ConfigError.
 

@@ -12,7 +12,8 @@ from serve_app.core import Ledger
 from serve_app.gateway.limits import InFlight
 from serve_app.gateway.metrics import Metrics
 from serve_app.ledger import PriceBook, Recorder
-from serve_app.patterns import PatternTable
+from serve_app.patterns import CascadeControl, PatternTable
+from serve_app.patterns.shadow import ShadowReport
 
 Probe = Callable[[], Awaitable[Mapping[str, str]]]
 """Asks every node for a sign of life: node name -> "ok", or one sentence why it does not answer."""
@@ -36,6 +37,8 @@ class Services:
     ledger: Ledger
     probe: Probe
     metrics: Metrics
+    control: CascadeControl | None = None
+    """None: the graph has no cascade."""
     in_flight: InFlight = field(init=False)
 
     def __post_init__(self) -> None:
@@ -52,3 +55,14 @@ class Services:
         self.table.reconfigure(cascade)
         self.prices = book
         self.settings = self.settings.model_copy(update={"cascade": cascade, "prices": prices})
+
+    def shadowed(self, report: ShadowReport) -> None:
+        """Bill a query that was run once more in the background."""
+        account = self.prices.price(report.account)
+        self.metrics.shadowed(report.kind, account, report.score, report.would_accept)
+        self.recorder.put(account)
+
+    async def stop_shadows(self) -> None:
+        """End background work; what it cost is in the recorder then."""
+        if self.control:
+            await self.control.close()

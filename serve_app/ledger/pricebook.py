@@ -32,11 +32,12 @@ class PriceBook:
         """The account with its costs, `always_large_*` and `price_version` filled in.
 
         Every attempt is billed for the tokens it used, whatever became of it. An adapter costs what its base costs.
+        A shadow is a cost of the cascade: always-large would have no use for it.
         """
         attempts = tuple(
             replace(attempt, cost_nusd=self.cost_nusd(attempt.model, attempt.usage)) for attempt in answer.attempts
         )
-        always_large_nusd, measured = self._always_large(attempts)
+        always_large_nusd, measured = (0, False) if answer.outcome == "shadow" else self._always_large(attempts)
         return replace(
             answer,
             attempts=attempts,

@@ -21,8 +21,11 @@ _KEY_COLUMNS = {
 GROUP_KEYS = tuple(_KEY_COLUMNS)
 """What `stats` can group by; adapter and model are those that answered. Several may be combined."""
 
+_IS_QUERY = queries.c.outcome != "shadow"
+"""Audits and mirrored queries cost money and nobody asked for them: they are in the sums, and not in the counts."""
 _SUMS = {
-    "queries": func.count(),
+    "queries": func.sum(case((_IS_QUERY, 1), else_=0)),
+    "shadows": func.sum(case((_IS_QUERY, 0), else_=1)),
     "attempts": func.sum(queries.c.num_attempts),
     "prompt_tokens": func.sum(queries.c.prompt_tokens),
     "completion_tokens": func.sum(queries.c.completion_tokens),
@@ -30,7 +33,7 @@ _SUMS = {
     "always_large_nusd": func.sum(queries.c.always_large_nusd),
     "escalated": func.sum(case((queries.c.escalated, 1), else_=0)),
     "busy_ns": func.sum(queries.c.busy_ns),
-    "measured": func.sum(case((queries.c.always_large_basis == "measured", 1), else_=0)),
+    "measured": func.sum(case((_IS_QUERY & (queries.c.always_large_basis == "measured"), 1), else_=0)),
 }
 
 
@@ -39,6 +42,7 @@ class Totals:
     """Exact sums over some queries; the fields are those of `_SUMS`."""
 
     queries: int = 0
+    shadows: int = 0
     attempts: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -62,6 +66,7 @@ class Totals:
         saved_nusd = self.always_large_nusd - self.cost_nusd
         return {
             "queries": self.queries,
+            "shadows": self.shadows,
             "attempts": self.attempts,
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
@@ -100,7 +105,7 @@ def read_stats(
     for row in connection.execute(_statement(since_s, until_s, group_by)):
         totals.add(row)
         groups.setdefault(tuple(row[: len(group_by)]), Totals()).add(row)
-        versions[row.price_version] += row.queries
+        versions[row.price_version] += row.queries + row.shadows
     dearest = sorted(groups.items(), key=lambda item: (-item[1].cost_nusd, str(item[0])))
     return {
         "since": since_s,

@@ -1,79 +1,144 @@
 """Small first; the large model only where the rule says that the small answer is likely wrong.
 
 After the cascades of FrugalGPT (Chen et al. 2023, arXiv:2305.05176), with the decision taken while streaming: the first
-tokens are held back until the rule has seen what it needs; then they are sent, or the small row is dropped at
-once and the large model starts. Nothing that was sent is retracted.
+tokens are held back until the rule is sure enough; then they are sent, or the small row is dropped at once and the
+large model starts. Nothing that was sent is retracted, and no query is generated for more than twice.
 """
+
+from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from serve_app.confidence import AcceptanceRule
+from serve_app.confidence import AcceptanceRule, Decision, Evidence
 from serve_app.core import Delta, Query, RouteScore, TokenStat
 from serve_app.patterns.answerers import Node, Single
+from serve_app.patterns.observer import Observer, Unobserved
+from serve_app.patterns.shadow.background import in_background
 from serve_app.patterns.trace import OpenAttempt, Trace
 
 
 class Cascade:
     """Two nodes and a rule between them. `rule` may be replaced while queries run; each keeps the one it began with."""
 
-    def __init__(self, small: Node, large: Node, rule: AcceptanceRule) -> None:
-        self._small = small
-        self._large = Single(large)
+    def __init__(self, small: Node, large: Node, rule: AcceptanceRule, observer: Observer | None = None) -> None:
+        self._small, self._large = small, large
         self.rule = rule
+        self.observer: Observer = observer or Unobserved()
+        """Told of every decision and of every accepted answer; may be replaced too."""
 
     async def answer(self, query: Query, trace: Trace, adapter: str | None, choice_index: int) -> AsyncGenerator[Delta]:
         """The accepted small answer, or the large one, which sees the conversation but no adapter."""
-        call = self._small.call(query, adapter, choice_index)
-        attempt = trace.begin(self._small.name, self._small.model, call, choice_index)
-        async with aclosing(self._draft(attempt, trace, self.rule)) as deltas:
+        draft = _Draft(self._small, self.rule, self.observer)
+        async with aclosing(draft.accepted_deltas(query, trace, adapter, choice_index)) as deltas:
             async for delta in deltas:
                 yield delta
-        if attempt.outcome == "escalated":
-            async with aclosing(self._large.answer(query, trace, None, choice_index)) as deltas:
+        if not draft.accept:
+            async with aclosing(Single(self._large).answer(query, trace, None, choice_index)) as deltas:
                 async for delta in deltas:
                     yield delta
+        else:
+            self.observer.accepted(query, trace, draft.text, choice_index)
 
-    async def _draft(self, attempt: OpenAttempt, trace: Trace, rule: AcceptanceRule) -> AsyncGenerator[Delta]:
+    def draft(self, query: Query, trace: Trace, adapter: str | None, choice_index: int) -> AsyncGenerator[Delta]:
+        """The small half alone, behind every client: the accepted small answer, or nothing. Nobody looks on."""
+        return _Draft(in_background(self._small), self.rule, Unobserved()).accepted_deltas(query, trace, adapter, choice_index)
+
+
+class _Draft:
+    """One small answer while it is held back, judged and, once accepted, passed on."""
+
+    def __init__(self, small: Node, rule: AcceptanceRule, observer: Observer) -> None:
+        self._small, self._rule, self._observer = small, rule, observer
+        self._checkpoints = rule.checkpoints
+        self._num_passed = 0
+        """Checkpoints already judged."""
+        self._tokens: list[TokenStat] = []
+        self.accept: bool | None = None
+        """None: not decided."""
+        self.text = ""
+        """Of the accepted answer so far."""
+
+    async def accepted_deltas(
+        self, query: Query, trace: Trace, adapter: str | None, choice_index: int
+    ) -> AsyncGenerator[Delta]:
         """Yield the small answer once accepted; yield nothing and settle as escalated if it is not."""
+        early = self._rule.before(trace.route)
+        if early is not None:
+            trace.decided(early)
+            self.accept = early.accept
+            if not early.accept:
+                return
+            kept = Single(self._small).answer(query, trace, adapter, choice_index)
+        else:
+            kept = self._judged_deltas(query, trace, adapter, choice_index)
+        async with aclosing(kept) as deltas:
+            async for delta in deltas:
+                self.text += delta.text
+                yield delta
+
+    async def _judged_deltas(
+        self, query: Query, trace: Trace, adapter: str | None, choice_index: int
+    ) -> AsyncGenerator[Delta]:
+        call = self._small.call(query, adapter, choice_index)
+        attempt = trace.begin(self._small.name, self._small.model, call, choice_index)
         held: list[Delta] = []
-        tokens: list[TokenStat] = []
-        accepted = False
         async with aclosing(attempt.stream(self._small.engine)) as deltas:
             async for delta in deltas:
                 finished = delta.finish_reason is not None
-                if not accepted:
-                    held.append(delta)
-                    tokens.extend(delta.tokens)
-                    if not _enough(len(tokens), rule.tokens_needed(), finished):
-                        continue
-                    if not _judge(attempt, trace.route, rule, tokens):
-                        return
-                    accepted = True
+                held.append(delta)
+                if self.accept is None:
+                    self._tokens.extend(delta.tokens)
+                    self.accept = self._judge(attempt, trace.route, finished)
+                if self.accept is None:
+                    continue
+                if not self.accept:
+                    return
                 if finished:
                     attempt.settle("accepted")
-                for ready in held or (delta,):
+                for ready in held:
                     yield ready
                 held.clear()
 
+    def _judge(self, attempt: OpenAttempt, route: RouteScore | None, finished: bool) -> bool | None:
+        """Ask the rule at each checkpoint that was passed, and at the end; None: hold on.
 
-def _enough(num_tokens: int, needed: int | None, finished: bool) -> bool:
-    return finished or (needed is not None and num_tokens >= needed)
+        Exactly the tokens of a checkpoint are shown, however the engine grouped them into deltas: the same answer gets
+        the same decision.
+        """
+        while self._num_passed < len(self._checkpoints):
+            count = self._checkpoints[self._num_passed]
+            if len(self._tokens) < count or (finished and len(self._tokens) == count):
+                break
+            self._num_passed += 1
+            decision = self._ask(attempt, route, count, False)
+            if decision is not None:
+                return _settle(attempt, decision, count)
+        if not finished:
+            return None
+        decision = self._ask(attempt, route, len(self._tokens), True)
+        if decision is None:  # a rule's duty; without a word from it the large model answers
+            decision = Decision(False, 0.0, "the rule did not decide on a finished answer")
+        return _settle(attempt, decision, None)
+
+    def _ask(self, attempt: OpenAttempt, route: RouteScore | None, num_tokens: int, finished: bool) -> Decision | None:
+        tokens = tuple(self._tokens[:num_tokens])
+        evidence = Evidence(tokens, finished, route, attempt.usage.prompt_tokens)
+        decision = self._rule.judge(evidence, attempt.adapter_version)
+        if decision is not None:
+            self._observer.decided(evidence, attempt, decision)
+        return decision
 
 
-def _judge(attempt: OpenAttempt, route: RouteScore | None, rule: AcceptanceRule, tokens: list[TokenStat]) -> bool:
-    """Decide on exactly the tokens the rule asks for, however the engine grouped them into deltas.
+def _settle(attempt: OpenAttempt, decision: Decision, judged_tokens: int | None) -> bool:
+    """Note the decision. `judged_tokens`: those of a draft that had not ended.
 
-    A rejected draft is billed for the tokens that were judged: how far the engine ran on before the abort reached
-    it is chance, and equal queries must cost the same (docs/decisions/0003-bill-of-a-draft.md).
+    A rejected draft is billed for the tokens that were judged: how far the engine ran on before the abort reached it is
+    chance, and equal queries must cost the same (docs/decisions/0003-bill-of-a-draft.md).
     """
-    needed = rule.tokens_needed()
-    judged = tokens[:needed]
-    decision = rule.decide(judged, route.label if route else None)
-    attempt.confidence = decision.confidence
-    attempt.reason = decision.reason
+    attempt.confidence, attempt.reason = decision.confidence, decision.reason
     if not decision.accept:
-        if len(judged) == needed:  # a shorter draft came to its end, and all that the engine counted is due
-            attempt.bill_only(needed)
+        if judged_tokens is not None:
+            attempt.bill_only(judged_tokens)
         attempt.settle("escalated")
     return decision.accept

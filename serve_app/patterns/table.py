@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
-from serve_app.confidence import ThresholdRule
 from serve_app.config import CascadeSettings, RoutesSettings
 from serve_app.core import ModelNotFound, Router
 from serve_app.patterns.answerers import Answerer, Node, Single
-from serve_app.patterns.cascade import Cascade
+from serve_app.patterns.control import CascadeControl
 from serve_app.patterns.models import Fixed, Pattern, Routed
 
 
@@ -27,29 +26,34 @@ class PatternTable:
         specialists: Node,
         adapters: tuple[str, ...],
         routes: RoutesSettings,
-        cascade: CascadeSettings,
         router: Router | None = None,
         fallback: Node | None = None,
+        control: CascadeControl | None = None,
     ) -> None:
-        small = Single(specialists)
-        self._small = small
-        self._router, self._routes = router, routes
-        self._cascade = Cascade(specialists, fallback, ThresholdRule(cascade)) if fallback else None
+        """`control` is of a cascade between these specialists and this fallback."""
+        self._small = small = Single(specialists)
+        self._router, self._routes, self._control = router, routes, control
         self._patterns: dict[str, Pattern] = {"base": Fixed(small, None)}
         self._patterns |= {name: Fixed(small, name) for name in adapters}
         if fallback:
             self._patterns["large"] = Fixed(Single(fallback), None)
         if router:
             self._patterns["router"] = Routed(small, router, routes)
-        if self._cascade:
-            self._patterns["cascade"] = Fixed(self._cascade, None)
-        self.reconfigure(cascade)
+        if control:
+            self._patterns["cascade"] = Fixed(control.cascade, None)
+        self._choose_auto()
 
     def reconfigure(self, cascade: CascadeSettings) -> None:
-        """Take new cascade settings; queries in flight keep the old ones."""
-        if self._cascade:
-            self._cascade.rule = ThresholdRule(cascade)
-        answerer: Answerer = self._cascade if self._cascade and cascade.enabled else self._small
+        """Take new cascade settings; queries in flight keep the old ones.
+
+        Raises ConfigError, and changes nothing, where the policy or scorer that they name cannot be used.
+        """
+        if self._control:
+            self._control.reconfigure(cascade)
+        self._choose_auto()
+
+    def _choose_auto(self) -> None:
+        answerer: Answerer = self._control.answerer if self._control else self._small
         self._patterns["auto"] = Routed(answerer, self._router, self._routes) if self._router else Fixed(answerer, None)
 
     @property

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import replace
 
+from serve_app.confidence import Decision
 from serve_app.core import Answer, Attempt, Call, Delta, Engine, EngineError, Outcome, Query, RouteScore, Usage
 
 
@@ -80,6 +81,8 @@ class Trace:
         self.failed = False
         """Set by whoever reports an error to the client."""
         self.first_token_ms: float | None = None
+        self._early: Decision | None = None
+        """What the query alone decided."""
         self._attempts: list[OpenAttempt] = []
         self._started_s = time.perf_counter()
 
@@ -88,6 +91,10 @@ class Trace:
         attempt = OpenAttempt(node, model, call, choice_index)
         self._attempts.append(attempt)
         return attempt
+
+    def decided(self, early: Decision) -> None:
+        """The pre-router decided which model answers, before any attempt."""
+        self._early = early
 
     def first_token(self) -> None:
         """The client is being sent its first text; later calls count for nothing."""
@@ -100,6 +107,10 @@ class Trace:
         accepted = [attempt for attempt in attempts if attempt.outcome == "accepted"]
         last = accepted[0] if accepted else None
         judged = next((attempt for attempt in self._attempts if attempt.confidence is not None), None)
+        skipped = self._early is not None and not self._early.accept
+        reason, confidence = (self._early.reason, self._early.confidence) if self._early else ("", None)
+        if judged:
+            reason, confidence = judged.reason, judged.confidence
         return Answer(
             query_id=self.query.query_id,
             created_at_s=self.query.created_at_s,
@@ -112,9 +123,9 @@ class Trace:
             adapter=last.adapter if last else None,
             adapter_version=last.adapter_version if last else None,
             model=last.model if last else None,
-            escalated=any(attempt.outcome == "escalated" for attempt in attempts),
-            reason=judged.reason if judged else "",
-            confidence=judged.confidence if judged else None,
+            escalated=skipped or any(attempt.outcome == "escalated" for attempt in attempts),
+            reason=reason,
+            confidence=confidence,
             first_token_ms=self.first_token_ms,
             ms=(time.perf_counter() - self._started_s) * 1000,
         )

@@ -6,7 +6,7 @@ import pytest
 
 from serve_app import adapters
 from serve_app.cli.main import app
-from serve_app.training.scores import stated_verdict
+from serve_app.labelling.texts import stated_verdict
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # PEFT on transformers 5
 

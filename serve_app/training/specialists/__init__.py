@@ -1,4 +1,4 @@
-"""Recipes of the three shipped specialists: a folder of public data in, rows and manifest out.
+"""Recipes of the shipped specialists: a folder of public data in, rows and manifest out.
 
 Pure functions: the same data gives the same rows, byte for byte. No torch.
 """
@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from serve_app.core import DataError
-from serve_app.training.specialists import code, legal, medical
+from serve_app.training.specialists import code, legal, medical, support
 from serve_app.training.specialists.public_sets import Prepared
 
 RECIPES: dict[str, Callable[[Path], Prepared]] = {
     "legal": legal.prepare,
     "medical": medical.prepare,
     "code": code.prepare,
+    "support": support.prepare,
 }
 
 

@@ -20,10 +20,11 @@ from fastapi import FastAPI
 from serve_app.config import Settings
 from serve_app.core import Answer, Delta, LedgerError, Message, RouteScore, TokenStat, Usage
 from serve_app.engines.fake import FakeAnswer, FakeEngine
-from serve_app.gateway import PrometheusMetrics, Services, create_app
+from serve_app.gateway import PrometheusMetrics, Services, comparison, create_app
 from serve_app.ledger import PriceBook, Recorder
 from serve_app.ledger.public import stored_account
-from serve_app.patterns import Node, PatternTable
+from serve_app.patterns import CascadeControl, Node, PatternTable
+from serve_app.patterns.shadow import ShadowReport
 
 SETTINGS = {
     "specialists": {"model": "small-model"},
@@ -121,20 +122,22 @@ class World:
 
     def __post_init__(self) -> None:
         settings = Settings.model_validate({**SETTINGS, **self.overrides})
-        table = PatternTable(
-            Node("specialists", "small-model", self.small),
-            ("legal",),
-            settings.routes,
-            settings.cascade,
-            KeywordRouter(),
-            Node("fallback", "large-model", self.large),
+        small = Node("specialists", "small-model", self.small)
+        large = Node("fallback", "large-model", self.large)
+        control = CascadeControl(
+            small, large, settings.cascade, comparison, lambda report: self.services.shadowed(report)
         )
+        table = PatternTable(small, ("legal",), settings.routes, KeywordRouter(), large, control)
         book = PriceBook(settings.prices, "large-model", ("small-model",))
         self.recorder = Recorder(self.ledger)
-        self.services = Services(settings, table, book, self.recorder, self.ledger, self._probe, PrometheusMetrics())
+        metrics = PrometheusMetrics(control)
+        self.services = Services(settings, table, book, self.recorder, self.ledger, self._probe, metrics, control)
         self.app: FastAPI = create_app(self.services)
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://gateway")
+
+    def _shadowed(self, report: ShadowReport) -> None:
+        self.services.shadowed(report)
 
     async def _probe(self) -> dict[str, str]:
         return self.nodes

@@ -124,7 +124,7 @@ async def test_totals_are_those_of_the_public_accounts(ledger, full):
     await ledger.record([full])
     stats = await ledger.stats(None, None, ())
     assert stats["totals"] == {
-        "queries": 1, "attempts": 2, "prompt_tokens": 190, "completion_tokens": 30,
+        "queries": 1, "shadows": 0, "attempts": 2, "prompt_tokens": 190, "completion_tokens": 30,
         "cost_usd": 1.7205e-05, "always_large_usd": 1.46e-05, "saved_usd": -2.605e-06,
         "saved_share": -2605 / 14_600, "escalated": 1, "escalation_rate": 1.0, "busy_s": 1.75,
     }  # fmt: skip

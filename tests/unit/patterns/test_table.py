@@ -5,7 +5,7 @@ import pytest
 from serve_app.config import CascadeSettings, RoutesSettings
 from serve_app.core import Message, ModelNotFound, Query, RouteScore, SamplingParams
 from serve_app.engines.fake import FakeAnswer, FakeEngine
-from serve_app.patterns import Node, PatternTable, Trace
+from serve_app.patterns import CascadeControl, Node, PatternTable, Trace
 
 ROUTES = RoutesSettings(adapters={"legal": "legal", "chat": "base"})
 UNSURE = FakeAnswer("a b c d", logprob=-5.0)
@@ -22,10 +22,20 @@ class FixedRouter:
 
 def table(router=None, fallback=True, small=None, **cascade):
     small = small or FakeEngine(default=UNSURE, adapters={"legal": "v1"})
-    large = Node("fallback", "large", FakeEngine(default="large")) if fallback else None
-    return PatternTable(
-        Node("specialists", "small", small), ("legal",), ROUTES, CascadeSettings(**cascade), router, large
-    )
+    small_node = Node("specialists", "small", small)
+    if not fallback:
+        return PatternTable(small_node, ("legal",), ROUTES, router)
+    large = Node("fallback", "large", FakeEngine(default="large"))
+    control = CascadeControl(small_node, large, CascadeSettings(**cascade), lambda name: never_asked, never_told)
+    return PatternTable(small_node, ("legal",), ROUTES, router, large, control)
+
+
+async def never_asked(question, small_answer, large_answer):
+    raise AssertionError("nothing is audited here")
+
+
+def never_told(report):
+    raise AssertionError("nothing is audited here")
 
 
 async def ask(pattern, **fields):

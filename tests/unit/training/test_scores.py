@@ -3,8 +3,9 @@ import doctest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serve_app.labelling.texts import command_template
 from serve_app.training import scores
-from serve_app.training.scores import GENERATED, command_template, exact, rouge_l, template, verdict
+from serve_app.training.scores import GENERATED, exact, rouge_l, template, verdict
 
 
 def test_examples_in_the_docstrings_hold():

@@ -1,0 +1,29 @@
+"""Who looks on while a cascade decides: audits and drift, in production; nobody, in a test."""
+
+from typing import Protocol
+
+from serve_app.confidence import Decision, Evidence
+from serve_app.core import Query
+from serve_app.patterns.trace import OpenAttempt, Trace
+
+
+class Observer(Protocol):
+    """Called in the query's own task: returns at once and raises nothing."""
+
+    def decided(self, evidence: Evidence, attempt: OpenAttempt, decision: Decision) -> None:
+        """The rule accepted or escalated a draft."""
+        ...
+
+    def accepted(self, query: Query, trace: Trace, text: str, choice_index: int) -> None:
+        """A small answer was accepted and has been sent whole."""
+        ...
+
+
+class Unobserved:
+    """Nobody looks on."""
+
+    def decided(self, evidence: Evidence, attempt: OpenAttempt, decision: Decision) -> None:
+        """Nothing is noted."""
+
+    def accepted(self, query: Query, trace: Trace, text: str, choice_index: int) -> None:
+        """Nothing is noted."""

@@ -1,0 +1,28 @@
+"""What signals looked like on the labelled rows when their fate was decided: for the watch over drift."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from serve_app.confidence.features import FEATURES
+from serve_app.confidence.policy import RoutePolicy
+from serve_app.confidence.stages import deciding_stage
+from serve_app.confidence.watch import CONFIDENCE, reference_of
+from serve_app.training.cascade.scores import probabilities_of
+from serve_app.training.cascade.table import Table
+
+WATCHED = ("mean_logprob", "log_prompt_tokens", "route_probability")
+"""Features beside the confidence: how sure the model is, how long queries are, how clear their domain is."""
+
+
+def with_references(policy: RoutePolicy, table: Table) -> RoutePolicy:
+    """The policy with the percentiles of the watched signals; as it is where it accepts nothing or there are no rows."""
+    if policy.threshold is None or len(table) == 0:
+        return policy
+    probabilities = probabilities_of(policy, table)
+    stage = deciding_stage(probabilities, policy.margins, policy.threshold)
+    rows = np.arange(len(table))
+    features = table.features[rows, stage]
+    found = {CONFIDENCE: reference_of(probabilities[rows, stage])}
+    found |= {name: reference_of(features[:, FEATURES.index(name)]) for name in WATCHED}
+    return RoutePolicy(**{**dict(policy), "references": found})

@@ -1,0 +1,43 @@
+"""A policy's view of labelled rows, all at once: the same numbers that the rule gets one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from serve_app.confidence.model import FloatArray
+from serve_app.confidence.policy import RoutePolicy
+from serve_app.confidence.stages import staged_confidence
+from serve_app.training.cascade.table import Table
+
+
+def probabilities_of(policy: RoutePolicy, table: Table) -> FloatArray:
+    """Acceptance probability at each stage (num_rows, num_stages); NaN where a draft ended before or no model is.
+
+    The rows should be of the policy's route and version.
+    """
+    found = np.full(table.features.shape[:2], np.nan)
+    for column, model in enumerate((*(stage.model for stage in policy.early), policy.final)):
+        if model is not None:
+            reached = ~np.isnan(table.features[:, column, 0])
+            found[reached, column] = model.probability(table.features[reached, column])
+    return found
+
+
+def confidence_of(
+    policy: RoutePolicy, table: Table, skip_small_above: float | None, keep_small_below: float | None
+) -> FloatArray:
+    """The strictness below which each row is accepted (num_rows,), the pre-router's say included."""
+    staged = staged_confidence(probabilities_of(policy, table), policy.margins)
+    return by_gain(staged, table.gain, skip_small_above, keep_small_below)
+
+
+def by_gain(
+    confidence: FloatArray, gain: FloatArray, skip_small_above: float | None, keep_small_below: float | None
+) -> FloatArray:
+    """0, never accepted, where the gain is above the one bound; 1, always, where it is below the other; (num_rows,)."""
+    found = confidence
+    if skip_small_above is not None:
+        found = np.where(gain > skip_small_above, 0.0, found)
+    if keep_small_below is not None:
+        found = np.where(gain < keep_small_below, 1.0, found)
+    return found
