@@ -14,6 +14,7 @@ HEADLINES = {
     "code": (("nl2bash", "template"), ("conala", "token_f1"), ("mbpp", "loss")),
     "legal": (("clause_type", "exact"), ("overruling", "verdict"), ("cuad_seen_tasks", "verdict")),
     "medical": (("medquad", "rouge_l"), ("medquad", "loss")),
+    "support": (("clinc150", "exact"), ("clinc150", "loss")),
 }
 """Adapter -> (group, metric) pairs of its metrics.json that the README shows; the cards show all, the bad ones too."""
 

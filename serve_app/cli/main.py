@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from serve_app import __version__
-from serve_app.cli import adapters, ask, ledger, models, reference, router, serve
+from serve_app.cli import adapters, ask, cascade, estimate, label, ledger, models, reference, router, serve
 from serve_app.core import HeadraceError
 
 app = typer.Typer(
@@ -18,10 +18,13 @@ app = typer.Typer(
 app.add_typer(models.app, name="models")
 app.add_typer(router.app, name="router")
 app.add_typer(adapters.app, name="adapters")
+app.add_typer(cascade.app, name="cascade")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(reference.app, name="reference")
 app.command("serve")(serve.serve)
 app.command("ask")(ask.ask)
+app.command("label")(label.label)
+app.command("estimate")(estimate.estimate)
 
 
 def _print_version(wanted: bool) -> None:

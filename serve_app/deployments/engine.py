@@ -10,9 +10,9 @@ from typing import cast
 
 from serve_app.config.nodes import AdapterSource, NodeSettings
 from serve_app.core import Call, Delta, EngineInfo
-from serve_app.deployments.backends import backend
 from serve_app.deployments.lag import Measured
 from serve_app.deployments.loopback import bind_to_node
+from serve_app.engines.backends import backend
 
 
 class EngineServer(Measured):

@@ -1,7 +1,5 @@
 """The router deployment: a classifier in a replica, loopback, a health check. Nothing else."""
 
-from pathlib import Path
-
 from serve_app.config.routing import RouterSettings
 from serve_app.core import Message, Router, RouteScore
 from serve_app.deployments.lag import Measured
@@ -29,9 +27,6 @@ class RouterServer(Measured):
 
 def _load(settings: RouterSettings, threads: int) -> Router:
     """Imports here, because a process that only binds a graph needs no ONNX Runtime."""
-    from serve_app.catalogue import resolve
-    from serve_app.encoder import Encoder
-    from serve_app.router import DomainRouter, shipped
+    from serve_app.router.load import load_router
 
-    artifact = shipped() if settings.artifact == "shipped" else Path(settings.artifact)
-    return DomainRouter.load(artifact, Encoder(resolve(settings.encoder).path, threads), settings.floor)
+    return load_router(settings, threads)

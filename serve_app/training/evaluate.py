@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import torch
 
 from serve_app.core import DataError
+from serve_app.labelling.texts import stated_verdict
 from serve_app.training.base import Trainee
 from serve_app.training.lora import target_nll
 from serve_app.training.plan import Example, encode, micro_batches, prompt_ids
 from serve_app.training.rows import Row
-from serve_app.training.scores import BALANCED, GENERATED, stated_verdict
+from serve_app.training.scores import BALANCED, GENERATED
 from serve_app.training.statistics import RowScore
 
 _BATCH_ROWS = 32

@@ -211,8 +211,8 @@ def _names(program: Program, exam: Any) -> dict[str, Any]:
             continue
         if kind != "module":
             ours[name] = program.value(content)
-        elif str(content).partition(".")[0] in sys.stdlib_module_names:
-            ours[name] = importlib.import_module(str(content))
+        elif name in used and name == content and name in sys.stdlib_module_names:  # the tests name it, too
+            ours[name] = importlib.import_module(name)
     return ours
 
 

@@ -20,6 +20,8 @@ from serve_app.labelling.sandbox import wire
 
 _GRACE_S = 5.0
 """The examiner keeps the time by itself; one that is still there so much later is killed."""
+_LONGEST_PROGRAM = 200_000
+"""Characters; no answer of a model is near it."""
 _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from serve_app.labelling.sandbox.examiner import main; "
     "sys.path.pop(0); main()"
@@ -61,6 +63,8 @@ def run_tests(
     if os.name != "posix":
         raise ConfigError("Running programs needs a POSIX system with process limits; label code on Linux or macOS.")
     limits = limits or Limits()
+    if len(code) > _LONGEST_PROGRAM:
+        return Outcome(0, len(tests), f"the program has more than {_LONGEST_PROGRAM:,} characters")
     folder = Path(tempfile.mkdtemp(prefix="headrace-sandbox-"))
     nonce = secrets.token_hex(16)
     job = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 from dataclasses import dataclass
 from typing import ClassVar
@@ -41,5 +42,12 @@ class Code:
         """What became of the program, with the first failure in words."""
         if not item.tests:
             raise DataError("`tests` is missing or empty, and scorer 'code' runs them; add statements that assert.")
+        for number, test in enumerate(item.tests, start=1):
+            try:
+                ast.parse(test)
+            except SyntaxError as error:
+                raise DataError(
+                    f"`tests` {number} is no Python of this interpreter: {error.msg}; correct it."
+                ) from error
         limits = Limits(self.timeout_s, self.memory_mb << 20)
         return run_tests(bare_code(item.answer), item.tests, item.setup, limits, run_all=self.partial)

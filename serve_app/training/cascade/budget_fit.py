@@ -11,6 +11,8 @@ from serve_app.confidence.policy import RoutePolicy
 from serve_app.core import NANO_USD, DataError
 from serve_app.training.cascade.fit import Fit, acceptable, assemble, learn
 from serve_app.training.cascade.options import FitOptions
+from serve_app.training.cascade.references import with_references
+from serve_app.training.cascade.references import with_references
 from serve_app.training.cascade.scores import confidence_of
 from serve_app.training.cascade.sequence import every_threshold, stricter_thresholds
 from serve_app.training.cascade.simulate import Prices, replay_policy
@@ -54,10 +56,10 @@ def _offer(draft: RoutePolicy, table: Table, options: FitOptions, prices: Prices
     confidence = confidence_of(draft, table, options.skip_small_above, options.keep_small_below)
     limits = every_threshold(confidence)
     picked = np.unique(np.linspace(0, len(limits) - 1, min(len(limits), _MOST_POINTS)).round().astype(int))
+    policy = assemble(table, [draft], options)
     found = []
     for threshold in (*limits[picked].tolist(), None):
-        policy = assemble(table, [RoutePolicy(**{**dict(draft), "threshold": threshold})], options)
-        seen = replay_policy(policy, table)
+        seen = replay_policy(policy, table, threshold)  # a draft has no threshold of its own: None escalates all
         quality, cost = seen.quality(table).sum(), seen.cost_nusd(table, prices).sum()
         found.append(OperatingPoint(threshold, float(quality), float(cost)))
     return found
@@ -73,4 +75,4 @@ def _with_point(
         changes["thresholds"] = stricter_thresholds(confidence, point.threshold)
         changes["accepted_share"] = float(accepted.mean()) if len(table) else 0.0
         changes["observed_risk"] = float((~right[accepted]).mean()) if accepted.any() else None
-    return RoutePolicy(**{**dict(draft), **changes})
+    return with_references(RoutePolicy(**{**dict(draft), **changes}), table)

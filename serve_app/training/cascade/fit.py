@@ -19,6 +19,7 @@ from serve_app.core import DataError
 from serve_app.training.cascade.drafts import draft_policies
 from serve_app.training.cascade.options import FitOptions
 from serve_app.training.cascade.outcomes import LabelledAttempt
+from serve_app.training.cascade.references import with_references
 from serve_app.training.cascade.split import threshold_part
 from serve_app.training.cascade.table import BoolArray, Table, tabulate
 from serve_app.training.cascade.threshold import set_threshold
@@ -47,7 +48,8 @@ def fit_table(table: Table, options: FitOptions) -> Fit:
     routes = []
     for draft in drafts:
         rows = part & ordered.of_group((draft.route, draft.adapter_version))
-        routes.append(set_threshold(draft, ordered.take(rows), ~right[rows], options))
+        cut = ordered.take(rows)
+        routes.append(with_references(set_threshold(draft, cut, ~right[rows], options), cut))
     return Fit(assemble(ordered, routes, options), threshold_part(table, options.model_share, options.seed))
 
 

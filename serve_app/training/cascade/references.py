@@ -7,7 +7,8 @@ import numpy as np
 from serve_app.confidence.features import FEATURES
 from serve_app.confidence.policy import RoutePolicy
 from serve_app.confidence.stages import deciding_stage
-from serve_app.confidence.watch import CONFIDENCE, reference_of
+from serve_app.confidence.watch import reference_of
+from serve_app.confidence.watch.watch import CONFIDENCE
 from serve_app.training.cascade.scores import probabilities_of
 from serve_app.training.cascade.table import Table
 
@@ -16,7 +17,7 @@ WATCHED = ("mean_logprob", "log_prompt_tokens", "route_probability")
 
 
 def with_references(policy: RoutePolicy, table: Table) -> RoutePolicy:
-    """The policy with the percentiles of the watched signals; as it is where it accepts nothing or there are no rows."""
+    """The policy with percentiles of the watched signals; as it is where it accepts nothing or there are no rows."""
     if policy.threshold is None or len(table) == 0:
         return policy
     probabilities = probabilities_of(policy, table)

@@ -85,13 +85,12 @@ def replay_policy(policy: CascadePolicy, table: Table, threshold: float | None =
         if all(other is None for other in limits):
             tried[rows], judged[rows] = False, 0.0
             continue
-        tried[rows] = ~_above(cut.gain, policy.skip_small_above)
+        tried[rows] = ~_skipped(policy, cut)
         if found is None or limit is None:
-            judged[rows] = _first_look(cut)
+            judged[rows] = _first_look(policy, cut)
         else:
             accepted[rows] = confidence_of(found, cut, policy.skip_small_above, policy.keep_small_below) > limit
-            sure = _below(cut.gain, policy.keep_small_below)
-            judged[rows] = np.where(sure, 0.0 if None not in limits else _first_look(cut), _looks(found, cut, limit))
+            judged[rows] = np.where(_kept(policy, cut), _first_look(policy, cut), _looks(found, cut, limit))
         judged[rows[~tried[rows]]] = 0.0
     return _bill(accepted, tried, judged, table.num_tokens.astype(np.float64), table.small_completion_tokens)
 
@@ -118,9 +117,10 @@ def _bill(
     return Replay(accepted, tried, np.where(at_the_end, num_tokens, judged), np.where(tried, billed, 0.0))
 
 
-def _first_look(table: Table) -> FloatArray:
-    """At which token a rule is first asked; NaN is the end."""
-    first = table.checkpoints[0] if table.checkpoints else np.inf
+def _first_look(policy: CascadePolicy, table: Table) -> FloatArray:
+    """At which token the rule is first asked; NaN is the end. Answers are kept for their gain at the first token."""
+    looks = policy.checkpoints if policy.keep_small_below is None else (1,)
+    first = looks[0] if looks else np.inf
     return np.where(table.num_tokens > first, first, np.nan)
 
 
@@ -131,9 +131,11 @@ def _looks(policy: RoutePolicy, table: Table, threshold: float) -> FloatArray:
     return found
 
 
-def _above(gain: FloatArray, bound: float | None) -> BoolArray:
-    return np.zeros(len(gain), dtype=bool) if bound is None else gain > bound
+def _skipped(policy: CascadePolicy, table: Table) -> BoolArray:
+    bound = policy.skip_small_above
+    return table.gain > (np.inf if bound is None else bound)
 
 
-def _below(gain: FloatArray, bound: float | None) -> BoolArray:
-    return np.zeros(len(gain), dtype=bool) if bound is None else gain < bound
+def _kept(policy: CascadePolicy, table: Table) -> BoolArray:
+    bound = policy.keep_small_below
+    return table.gain < (-np.inf if bound is None else bound)

@@ -115,7 +115,7 @@ def test_an_unknown_shipped_adapter_is_refused_with_the_known_ones():
         shipped("poetry")
 
 
-@pytest.mark.parametrize("name", ["code", "legal", "medical"])
+@pytest.mark.parametrize("name", ["code", "legal", "medical", "support"])
 def test_shipped_adapters_load_and_say_what_they_need_to(name):
     spec = load(shipped(name))
     assert name in shipped_names()

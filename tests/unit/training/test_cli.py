@@ -59,7 +59,7 @@ def test_bad_data_stops_before_the_model_is_loaded(tmp_path):
 
 def test_list_shows_the_shipped_adapters():
     result = CliRunner().invoke(app, ["list", "--json"], catch_exceptions=False)
-    assert [spec["name"] for spec in json.loads(result.stdout)] == ["code", "legal", "medical"]
+    assert [spec["name"] for spec in json.loads(result.stdout)] == ["code", "legal", "medical", "support"]
     assert "legal" in CliRunner().invoke(app, ["list"], catch_exceptions=False).stdout
 
 

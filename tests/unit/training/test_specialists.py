@@ -5,12 +5,12 @@ import doctest
 import pytest
 
 from serve_app.core import DataError
-from serve_app.training.specialists import RECIPES, legal, medical, public_sets, recipe
+from serve_app.training.specialists import RECIPES, legal, medical, public_sets, recipe, support
 from serve_app.training.specialists.public_sets import RoutingTests, normalised, read_records
 
 
 def test_examples_in_the_docstrings_hold():
-    for module in (public_sets, legal, medical):
+    for module in (public_sets, legal, medical, support):
         assert doctest.testmod(module).failed == 0
 
 

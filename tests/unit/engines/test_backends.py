@@ -9,8 +9,8 @@ import pytest
 from serve_app.config import load
 from serve_app.config.nodes import NodeSettings
 from serve_app.core import ConfigError
-from serve_app.deployments import backends
-from serve_app.deployments.backends import backend, fake
+from serve_app.engines import backends
+from serve_app.engines.backends import backend, fake
 from serve_app.engine import options
 from serve_app.engines import local
 
@@ -30,7 +30,7 @@ async def test_fake_serves_the_configured_adapters() -> None:
 
 
 def test_an_import_path_is_anybody_s_own() -> None:
-    assert backend("serve_app.deployments.backends:fake") is fake
+    assert backend("serve_app.engines.backends:fake") is fake
 
 
 @pytest.mark.parametrize("name", ["lokal", "no.such.module:engine", "serve_app.core:engine"])

@@ -1,0 +1,40 @@
+"""The nodes of the settings in this process, with no Ray: for a command that needs them once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from serve_app.config.nodes import AdapterSource, NodeSettings
+from serve_app.config.routing import RouterSettings
+from serve_app.core import ConfigError, Engine
+
+if TYPE_CHECKING:
+    from serve_app.router import DomainRouter
+
+
+@asynccontextmanager
+async def running(node: NodeSettings, adapters: Mapping[str, AdapterSource], threads: int) -> AsyncIterator[Engine]:
+    """The started engine of a node, closed at the end. Raises ConfigError for an engine that is not ours.
+
+    Only one of them computes at a time here, so that none waits for the other's cores.
+    """
+    from serve_app.engines.backends import backend
+    from serve_app.engines.local import LocalEngine
+
+    if node.engine not in ("local", "fake"):
+        raise ConfigError(f"The engine {node.engine!r} runs in a graph only: start that, and name it with --url.")
+    engine = await backend(node.engine)(node.model_copy(update={"gate_cores": None}), adapters, threads)
+    try:
+        yield engine
+    finally:
+        if isinstance(engine, LocalEngine):
+            await engine.close()
+
+
+def router(settings: RouterSettings) -> DomainRouter:
+    """The configured router. Raises CatalogueError when its encoder is not there."""
+    from serve_app.router.load import load_router
+
+    return load_router(settings, threads=1)

@@ -1,0 +1,153 @@
+"""`headrace label`: from answers and references to the labels that `headrace cascade fit` learns from."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from serve_app.core import HeadraceError
+
+if TYPE_CHECKING:
+    from serve_app.labelling.label import Labels
+    from serve_app.labelling.lines import Line
+    from serve_app.labelling.log import LogRow
+
+Option = Annotated[
+    list[str] | None,
+    typer.Option("--option", help="An option of the scorer, as tolerance=.01; may be given several times."),
+]
+Concurrency = Annotated[int, typer.Option(min=1, max=256, help="How many at once.")]
+
+
+def label(
+    log: Annotated[Path, typer.Option(help="JSONL with id, small_answer, large_answer and what the scorer needs.")],
+    scorer: Annotated[
+        str,
+        typer.Option(help="exact, normalised, contains, numeric, choice, verdict, shell_template, code, agreement …"),
+    ],
+    out: Annotated[Path, typer.Option(help="File for the rows with small_right and large_right.")],
+    option: Option = None,
+    untold: Annotated[
+        Literal["drop", "wrong"], typer.Option(help="Rows whose small answer the scorer cannot judge.")
+    ] = "drop",
+    drop_text: Annotated[
+        bool, typer.Option("--drop-text", help="Write no question, answer or reference: what `cascade fit` reads.")
+    ] = False,
+    concurrency: Concurrency = 4,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say of every answer in a log whether it is right. A run that was broken off goes on where it stopped."""
+    from serve_app.labelling.label import Progress, label_rows
+    from serve_app.labelling.log import read_log
+    from serve_app.labelling.scorers import scorer as scorer_named
+
+    if out.resolve() == log.resolve():
+        raise typer.BadParameter("the labels would be written over the log; name another file", param_hint="--out")
+    options = parse_options(option or [])
+    judge = scorer_named(scorer, **options)
+    rows = read_log(log)
+    digest = hashlib.sha256(log.read_bytes()).hexdigest()
+    part = out.with_name(out.name + ".part")
+    progress = Progress(part, {"log_sha256": digest, "scorer": scorer, "options": options})
+    with bar("Scoring", len(rows), not as_json) as advance, single_errors():
+        labels = asyncio.run(label_rows(rows, log, judge, progress, concurrency, advance))
+    written = list(_labelled(rows, log, labels, untold, drop_text))
+    temporary = out.with_name(out.name + ".new")
+    temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in written), encoding="utf-8")
+    temporary.replace(out)
+    part.unlink()
+    figures = _figures(labels, written, scorer, out)
+    if scorer == "code":
+        figures["sandbox"] = _sandbox()
+    typer.echo(json.dumps(figures) if as_json else _sentence(figures))
+
+
+def parse_options(written: list[str]) -> dict[str, Any]:
+    """`tolerance=.01` and its like; a mistake is a usage error."""
+    found: dict[str, Any] = {}
+    for one in written:
+        name, equals, value = one.partition("=")
+        if not name or not equals:
+            raise typer.BadParameter(f"{one!r} is no option; write it like tolerance=.01", param_hint="--option")
+        found[name] = value
+    return found
+
+
+@contextmanager
+def bar(title: str, total: int, visible: bool) -> Iterator[Callable[[int], object]]:
+    """A progress bar on standard error; yields what advances it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not visible) as bars:
+        task = bars.add_task(title, total=total)
+        yield lambda num_rows: bars.advance(task, num_rows)
+
+
+@contextmanager
+def single_errors() -> Iterator[None]:
+    """The first error of several tasks, as if it had come alone."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        told: BaseException | None = group.subgroup(HeadraceError)
+        while isinstance(told, BaseExceptionGroup):
+            told = told.exceptions[0]
+        raise told or group from None
+
+
+def _labelled(
+    rows: "list[tuple[Line, LogRow]]", log: Path, labels: "Labels", untold: str, drop_text: bool
+) -> Iterator[dict[str, Any]]:
+    from serve_app.labelling.lines import parse_object
+    from serve_app.labelling.log import TEXT_FIELDS
+
+    for line, row in rows:
+        small = labels[row.id].small_right
+        if small is None and untold == "drop":
+            continue
+        kept = parse_object(line, log)
+        if drop_text:
+            kept = {name: value for name, value in kept.items() if name not in TEXT_FIELDS}
+        yield {**kept, "small_right": small or 0.0, "large_right": labels[row.id].large_right}
+
+
+def _figures(labels: "Labels", written: list[dict[str, Any]], scorer: str, out: Path) -> dict[str, Any]:
+    large = [row["large_right"] for row in written if row["large_right"] is not None]
+    return {
+        "out": str(out),
+        "scorer": scorer,
+        "rows": len(labels),
+        "written": len(written),
+        "untold": sum(one.small_right is None for one in labels.values()),
+        "small_right": sum(row["small_right"] for row in written) / len(written) if written else None,
+        "large_right": sum(large) / len(large) if large else None,
+        "large_rows": len(large),
+    }
+
+
+def _sandbox() -> list[str]:
+    """What kept the programs in on this machine."""
+    from serve_app.labelling.sandbox.run import run_tests
+
+    namespaces = run_tests("", ["pass"]).namespaces
+    return [*(f"{name} namespace" for name in namespaces), "audit hook", "resource limits"]
+
+
+def _sentence(figures: dict[str, Any]) -> str:
+    parts = [f"{figures['written']:,} of {figures['rows']:,} rows written to {figures['out']}"]
+    if figures["small_right"] is not None:
+        parts.append(f"small answers score {figures['small_right']:.1%}")
+    if figures["large_right"] is not None:
+        parts.append(f"large answers {figures['large_right']:.1%} over {figures['large_rows']:,} rows")
+    if figures["untold"]:
+        parts.append(f"{figures['untold']:,} small answers could not be judged")
+    if "sandbox" in figures:
+        parts.append(f"programs were kept in by {', '.join(figures['sandbox'])}")
+    return "; ".join(parts) + "."
