@@ -29,10 +29,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 def fit(
     outcomes: Outcomes,
     out: Annotated[Path, typer.Option(help="File for the policy; settings key cascade.policy.")],
-    alpha: Annotated[
-        float, typer.Option(help="At most this share of a route's accepted answers may be wrong …")
-    ] = 0.05,
-    delta: Annotated[float, typer.Option(help="… but with this probability.")] = 0.1,
+    alpha: Annotated[float, typer.Option(help="Share of a route's accepted answers that may be wrong.")] = 0.05,
+    delta: Annotated[float, typer.Option(help="Probability with which alpha may be missed.")] = 0.1,
     route: Annotated[
         list[str] | None, typer.Option(help="A route's own alpha, as legal=.1; may be given several times.")
     ] = None,

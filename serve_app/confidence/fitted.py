@@ -35,26 +35,28 @@ class FittedRule:
 
     @property
     def checkpoints(self) -> tuple[int, ...]:
-        """As fitted."""
-        return self.policy.checkpoints
+        """As fitted; and the first token where answers are kept for their gain: it tells the adapter's version."""
+        fitted = self.policy.checkpoints
+        return fitted if self.policy.keep_small_below is None or 1 in fitted else (1, *fitted)
 
     def before(self, route: RouteScore | None) -> Decision | None:
-        """No small attempt where it would be escalated anyway; else what the gain says."""
+        """No small attempt where it would be escalated anyway or the gain is too high.
+
+        A low gain keeps the small answer at the first token and not here: which adapter version answers, and so whether
+        it can be trusted at all, is not known yet.
+        """
         label = route.label if route is not None else None
         found = self.policy.of_route(label)
         if not found:
             return self._unfitted(f"the policy knows no route {label}", 0.0)
         if all(policy.threshold is None for policy in found):
             return Decision(False, 0.0, f"no threshold of {found[0].name} keeps its target: all is escalated")
-        decision = decide_by_gain(route, self.policy.skip_small_above, self.policy.keep_small_below)
-        if decision is not None and decision.accept and any(policy.threshold is None for policy in found):
-            return None  # which version answers is not known yet, and one of them may not be trusted
-        return decision
+        return decide_by_gain(route, self.policy.skip_small_above, None)
 
     def judge(self, evidence: Evidence, adapter_version: str | None) -> Decision | None:
         """Accept early, escalate early, hold on, or decide at the end (stages.py)."""
         num_tokens = len(evidence.tokens)
-        if not evidence.finished and num_tokens not in self.policy.checkpoints:
+        if not evidence.finished and num_tokens not in self.checkpoints:
             return None
         label = evidence.route.label if evidence.route is not None else None
         policy = self.policy.find(label, adapter_version)
@@ -83,8 +85,9 @@ class FittedRule:
         return FittedRule(self.policy.changed(route, change), self._settings)
 
     def _early(self, evidence: Evidence, policy: RoutePolicy, threshold: float) -> Decision | None:
-        stage = policy.early[self.policy.checkpoints.index(len(evidence.tokens))]
-        if stage.model is None:
+        stages = dict(zip(self.policy.checkpoints, policy.early, strict=True))
+        stage = stages.get(len(evidence.tokens))
+        if stage is None or stage.model is None:
             return None
         probability = _probability(stage.model, evidence)
         if lowered(probability, stage.accept_margin) > threshold:

@@ -6,6 +6,7 @@ labelled rows it was fitted on, and for no other.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
@@ -59,6 +60,17 @@ class Isotonic(Section):
         return np.interp(log_odds, self.log_odds, self.probabilities)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Arrays:
+    """A model's numbers for numpy. Has no equality of its own, so that models are compared by their fields."""
+
+    columns: np.ndarray[Any, np.dtype[np.intp]]
+    """Into FEATURES."""
+    mean: FloatArray
+    scale: FloatArray
+    coefficients: FloatArray
+
+
 class AcceptanceModel(Section):
     """One stage of one route and adapter version.
 
@@ -83,18 +95,17 @@ class AcceptanceModel(Section):
         return self
 
     @cached_property
-    def _arrays(self) -> tuple[Any, FloatArray, FloatArray, FloatArray]:
-        """Column numbers, mean, scale and coefficients."""
+    def _arrays(self) -> _Arrays:
         columns = np.array([FEATURES.index(name) for name in self.features], dtype=np.intp)
-        return columns, np.array(self.mean), np.array(self.scale), np.array(self.coefficients)
+        return _Arrays(columns, np.array(self.mean), np.array(self.scale), np.array(self.coefficients))
 
     def log_odds(self, features: FloatArray) -> FloatArray:
         """Before calibration; `features` (..., len(FEATURES)) to (...).
 
         A sum over the last axis and no matrix product: a row gets the same bits alone as among others.
         """
-        columns, mean, scale, coefficients = self._arrays
-        weighted = (features[..., columns] - mean) / scale * coefficients
+        used = self._arrays
+        weighted = (features[..., used.columns] - used.mean) / used.scale * used.coefficients
         total: FloatArray = np.ascontiguousarray(weighted).sum(axis=-1) + self.intercept
         return total
 

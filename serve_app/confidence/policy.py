@@ -45,7 +45,7 @@ class RoutePolicy(Section):
     threshold: Share | None
     """Accept above it (stages.py); None: nothing can be trusted, escalate all."""
     thresholds: tuple[Share, ...]
-    """The sequence that was tested, falling; before it, stricter ones for `tighten`."""
+    """The threshold as fitted and stricter ones for `tighten`, falling; only the former was tested."""
     alpha: Share | None
     """Target for the share of wrong answers among the accepted; None: the threshold was set by a budget."""
     delta: Share | None

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from serve_app.confidence.budget import OperatingPoint, best_for_budget
-from serve_app.confidence.policy import RoutePolicy
+from serve_app.confidence.policy import CascadePolicy, RoutePolicy
 from serve_app.core import NANO_USD, DataError
 from serve_app.training.cascade.fit import Fit, acceptable, assemble, learn
 from serve_app.training.cascade.options import FitOptions
-from serve_app.training.cascade.references import with_references
 from serve_app.training.cascade.references import with_references
 from serve_app.training.cascade.scores import confidence_of
 from serve_app.training.cascade.sequence import every_threshold, stricter_thresholds
@@ -23,28 +23,55 @@ _MOST_POINTS = 100
 """Thresholds tried in a route."""
 
 
+@dataclass(frozen=True)
+class Offers:
+    """Models and operating points of all routes: what is left to choose is the budget."""
+
+    drafts: list[RoutePolicy]
+    table: Table
+    """Ordered by id."""
+    part: BoolArray
+    """(num_rows,), of the ordered rows: those that thresholds are set on."""
+    points: dict[Key, list[OperatingPoint]]
+    options: FitOptions
+
+    def policy(self, budget_usd: float) -> CascadePolicy:
+        """The best thresholds for a mean price of a query. Raises DataError where none are so cheap."""
+        num_rows = int(self.part.sum())
+        chosen = best_for_budget(self.points, budget_usd * NANO_USD * num_rows)
+        if chosen is None:
+            least = sum(min(point.cost for point in points) for points in self.points.values()) / num_rows
+            least_usd = math.ceil(least) / NANO_USD
+            raise DataError(
+                f"No thresholds stay under {budget_usd:g} dollars a query; the cheapest take {least_usd:g}."
+            )
+        right = acceptable(self.table, self.options.target, self.options.right_from)
+        routes = []
+        for draft in self.drafts:
+            rows = self.part & self.table.of_group(_key(draft))
+            routes.append(_with_point(draft, self.table.take(rows), right[rows], self.options, chosen[_key(draft)]))
+        return assemble(self.table, routes, self.options, budget_usd)
+
+
+def offers(table: Table, options: FitOptions, prices: Prices) -> Offers:
+    """Learn the models and try thresholds. Raises DataError where rows lack the large model's score."""
+    if np.isnan(table.large_right).any():
+        raise DataError("A budget weighs the large model's answers against its price, so each row needs large_right.")
+    drafts, ordered, part = learn(table, options)
+    points = {
+        _key(draft): _offer(draft, ordered.take(part & ordered.of_group(_key(draft))), options, prices)
+        for draft in drafts
+    }
+    return Offers(drafts, ordered, part, points, options)
+
+
 def fit_budget(table: Table, options: FitOptions, prices: Prices, budget_usd: float) -> Fit:
     """As `fit_table`, with thresholds from the budget; `alpha` and `delta` of the options only steer early decisions.
 
     Raises DataError where rows lack the large model's score, or where the budget is below the cheapest operation.
     """
-    if np.isnan(table.large_right).any():
-        raise DataError("A budget weighs the large model's answers against its price, so each row needs large_right.")
-    drafts, ordered, part = learn(table, options)
-    rows_of = {_key(draft): part & ordered.of_group(_key(draft)) for draft in drafts}
-    cuts = {key: ordered.take(rows) for key, rows in rows_of.items()}
-    offers = {_key(draft): _offer(draft, cuts[_key(draft)], options, prices) for draft in drafts}
-    chosen = best_for_budget(offers, budget_usd * NANO_USD * int(part.sum()))
-    if chosen is None:
-        least = sum(min(point.cost for point in points) for points in offers.values()) / int(part.sum())
-        least_usd = math.ceil(least) / NANO_USD
-        raise DataError(f"No thresholds stay under {budget_usd:g} dollars a query; the cheapest take {least_usd:g}.")
-    right = acceptable(ordered, options.target, options.right_from)
-    routes = [
-        _with_point(draft, cuts[key], right[rows_of[key]], options, chosen[key])
-        for draft, key in zip(drafts, map(_key, drafts), strict=True)
-    ]
-    return Fit(assemble(ordered, routes, options, budget_usd), threshold_part(table, options.model_share, options.seed))
+    policy = offers(table, options, prices).policy(budget_usd)
+    return Fit(policy, threshold_part(table, options.model_share, options.seed))
 
 
 def _key(draft: RoutePolicy) -> Key:

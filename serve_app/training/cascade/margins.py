@@ -37,6 +37,8 @@ def pick_margins(
     same with less noise. Checkpoints are set one after the other, from the last.
     """
     margins = [Margins(None, None)] * len(checkpoints)
+    if len(probabilities) == 0:
+        return tuple(margins)
     waiting = _outlook(probabilities, num_tokens, checkpoints, margins, alpha)
     if waiting.accepted_share == 0:
         return tuple(margins)

@@ -15,6 +15,7 @@ from serve_app.confidence.model import FloatArray
 from serve_app.confidence.policy import CascadePolicy, RoutePolicy
 from serve_app.confidence.rule import AcceptanceRule
 from serve_app.confidence.stages import deciding_stage
+from serve_app.core import DataError
 from serve_app.training.cascade.outcomes import LabelledAttempt
 from serve_app.training.cascade.scores import confidence_of, probabilities_of
 from serve_app.training.cascade.table import BoolArray, Table
@@ -73,8 +74,11 @@ def replay(rule: AcceptanceRule, attempts: Sequence[LabelledAttempt]) -> Replay:
 def replay_policy(policy: CascadePolicy, table: Table, threshold: float | None = None) -> Replay:
     """As `replay` with the policy's rule, all rows at once; `threshold` in place of those of all routes where given.
 
-    Routes and versions that the policy does not know are escalated. The table's checkpoints are the policy's.
+    Routes and versions that the policy does not know are escalated. Raises DataError where the rows were tabulated at
+    other checkpoints than the policy's.
     """
+    if table.checkpoints != policy.checkpoints:
+        raise DataError(f"The rows are tabulated at {table.checkpoints} and the policy looks at {policy.checkpoints}.")
     accepted, tried = np.zeros(len(table), dtype=bool), np.ones(len(table), dtype=bool)
     judged = np.full(len(table), np.nan)
     for key in table.groups:

@@ -9,7 +9,6 @@ far routes may differ, is set by cross-validated log-loss.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 from scipy.optimize import minimize
@@ -18,11 +17,10 @@ from serve_app.confidence.features import FEATURES
 from serve_app.confidence.model import AcceptanceModel, FloatArray, Isotonic, Platt
 from serve_app.training.cascade.table import BoolArray, IntArray
 
-_FREEDOMS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+_FREEDOMS = (0.003, 0.02, 0.1, 0.5)
 """Inverse penalties tried."""
-_OWN_SCALES = (0.3, 1.0)
-"""Scale of a route's own columns: the larger, the cheaper it is for routes to differ."""
-_OWN_INTERCEPT_SCALE = 3.0
+_INTERCEPT_SCALE = 3.0
+"""A route's own ease is held back less than its own weights."""
 _FEWEST_FOR_ISOTONIC = 1000
 """Rows of one route; below, a curve through a few knots says less than a line."""
 _SLOPE_SPREAD, _OFFSET_SPREAD = 0.5, 1.0
@@ -45,8 +43,8 @@ def fit_stage(features: FloatArray, right: BoolArray, group: IntArray, fold: Int
         return _constant(right, num_groups)
     mean, scale = features[:, columns].mean(axis=0), features[:, columns].std(axis=0)
     standard = (features[:, columns] - mean) / scale
-    freedom, own_scale, log_odds = _best(standard, right, group, fold, num_groups)
-    weights, intercepts = _regress(standard, right, group, num_groups, freedom, own_scale)
+    freedom, log_odds = _best(standard, right, group, fold, num_groups)
+    weights, intercepts = _regress(standard, right, group, num_groups, freedom)
     models, out_of_fold = [], np.zeros(len(right))
     for index in range(num_groups):
         rows = group == index
@@ -113,25 +111,25 @@ def _constant(right: BoolArray, num_groups: int) -> StageModels:
 
 def _best(
     standard: FloatArray, right: BoolArray, group: IntArray, fold: IntArray, num_groups: int
-) -> tuple[float, float, FloatArray]:
-    """Freedom and scale with the least log-loss out of fold, and the log-odds (num_rows,) that it was measured on."""
+) -> tuple[float, FloatArray]:
+    """The freedom with the least log-loss out of fold, and the log-odds (num_rows,) that it was measured on."""
     tried = []
-    for freedom, own_scale in product(_FREEDOMS, _OWN_SCALES if num_groups > 1 else _OWN_SCALES[:1]):
+    for freedom in _FREEDOMS:
         log_odds = np.zeros(len(right))
         for held in np.unique(fold):
             rest, rows = fold != held, fold == held
             if len(np.unique(right[rest])) < 2:
                 continue  # no model can be fitted without these rows: their log-odds stay even
-            weights, intercepts = _regress(standard[rest], right[rest], group[rest], num_groups, freedom, own_scale)
+            weights, intercepts = _regress(standard[rest], right[rest], group[rest], num_groups, freedom)
             log_odds[rows] = (standard[rows] * weights[group[rows]]).sum(axis=1) + intercepts[group[rows]]
         loss = float(np.logaddexp(0.0, np.where(right, -log_odds, log_odds)).mean())
-        tried.append((loss, freedom, own_scale, log_odds))
-    _, freedom, own_scale, log_odds = min(tried, key=lambda trial: trial[:3])
-    return freedom, own_scale, log_odds
+        tried.append((loss, freedom, log_odds))
+    _, freedom, log_odds = min(tried, key=lambda trial: trial[:2])
+    return freedom, log_odds
 
 
 def _regress(
-    standard: FloatArray, right: BoolArray, group: IntArray, num_groups: int, freedom: float, own_scale: float
+    standard: FloatArray, right: BoolArray, group: IntArray, num_groups: int, freedom: float
 ) -> tuple[FloatArray, FloatArray]:
     """Weights (num_groups, num_columns) and intercepts (num_groups,) of each route."""
     from sklearn.linear_model import LogisticRegression
@@ -139,8 +137,8 @@ def _regress(
     num_columns = standard.shape[1]
     belongs = np.eye(num_groups)[group]
     own = (belongs[:, :, None] * standard[:, None, :]).reshape(len(standard), -1)
-    design = np.hstack([standard, own_scale * own, _OWN_INTERCEPT_SCALE * belongs])
+    design = np.hstack([standard, own, _INTERCEPT_SCALE * belongs])
     model = LogisticRegression(C=freedom, solver="newton-cholesky", max_iter=100).fit(design, right)
     shared, apart, lift = np.split(model.coef_[0], [num_columns, num_columns * (1 + num_groups)])
-    weights = shared + own_scale * apart.reshape(num_groups, num_columns)
-    return weights, float(model.intercept_[0]) + _OWN_INTERCEPT_SCALE * lift
+    weights = shared + apart.reshape(num_groups, num_columns)
+    return weights, float(model.intercept_[0]) + _INTERCEPT_SCALE * lift

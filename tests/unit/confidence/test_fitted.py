@@ -79,10 +79,20 @@ def test_a_route_with_one_trusted_version_is_tried():
     assert one.judge(evidence(SURE, gain=0.1), "v2").accept is False
 
 
+def test_a_low_gain_keeps_the_answer_at_its_first_token_of_a_known_version():
+    one = rule(checkpoints=(2,), keep_small_below=0.2)
+    assert one.checkpoints == (1, 2)
+    assert one.judge(evidence(POOR, gain=0.1, finished=False), "v1").accept is True
+    assert one.judge(evidence(POOR, gain=0.1, finished=False), "v2").accept is False
+    assert one.judge(evidence(POOR, gain=0.3, finished=False), "v1") is None
+
+
 def test_the_bounds_of_the_gain_are_those_of_the_policy():
     one = rule(skip_small_above=0.8, keep_small_below=0.1)
     assert one.before(route("legal", gain=0.9)).accept is False
-    assert one.before(route("legal", gain=0.05)).accept is True
+    assert one.before(route("legal", gain=0.05)) is None
+    assert one.judge(evidence(POOR, gain=0.05), "v1").accept is True
+    assert one.judge(evidence(SURE, gain=0.9), "v1").accept is False
     assert one.before(route("legal", gain=0.5)) is None
 
 

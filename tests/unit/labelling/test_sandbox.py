@@ -164,6 +164,10 @@ def test_a_program_without_end_is_ended_and_leaves_no_process(code, monkeypatch)
         os.killpg(started[0].pid, 0)
 
 
+def test_a_program_of_endless_length_is_not_even_started():
+    assert "characters" in run_tests("#" * 10**7, ["pass"]).reason
+
+
 def test_memory_is_bounded():
     outcome = run_tests("def f():\n    return len(' ' * 10**10)", ["assert f() == 10**10"])
     assert outcome.reason.startswith("MemoryError")
@@ -272,6 +276,14 @@ def test_the_scorer_takes_the_fenced_block_and_can_give_a_share():
     assert scorer("code", partial=True).judge(item) == 0.5
     with pytest.raises(DataError, match="`tests` is missing"):
         scorer("code").judge(Item("?", "def f(): ..."))
+    with pytest.raises(DataError, match="`tests` 2 is no Python"):
+        scorer("code").judge(Item("?", "def f(): ...", tests=("f()", "assert f( ==")))
+
+
+def test_the_examiner_imports_no_module_that_the_tests_do_not_name():
+    code = "import antigravity as f, math\ndef g():\n    return math.pi"
+    assert passed(code, "import sys\nassert g() > math.e and 'antigravity' not in sys.modules")
+    assert not passed(code, "assert f")
 
 
 async def test_the_scorer_gives_none_where_nothing_can_be_told():

@@ -1,0 +1,103 @@
+"""What holding tokens back costs a streaming client: time to the first text, with the cascade and without.
+
+Real models, one query at a time: the small one with its adapters and the demo's fallback. The policy is fitted on the
+recorded outcomes of other queries. Threads are those of the process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bench.cascade.build import adapter_of
+from bench.cascade.collect import ADAPTERS, MODELS
+from bench.cascade.tasks import Task
+from serve_app.adapters import load, shipped, verify
+from serve_app.catalogue import resolve
+from serve_app.confidence.fitted import FittedRule
+from serve_app.confidence.policy import CascadePolicy
+from serve_app.config import CascadeSettings
+from serve_app.core import Message, Query, RouteScore, SamplingParams
+from serve_app.engines.local import EngineOptions, LocalEngine
+from serve_app.patterns import Cascade, Node, Single, Trace
+from serve_app.patterns.answerers import Answerer
+
+
+@dataclass(frozen=True)
+class Timed:
+    """One query's milliseconds to the first text."""
+
+    escalated: bool
+    cascade_ms: float
+    small_ms: float
+    large_ms: float
+
+
+async def measure(
+    policy: CascadePolicy, tasks: Sequence[Task], routes: dict[str, RouteScore], threads: int
+) -> dict[str, Any]:
+    """Each query three times: the cascade, the small model alone, the large model alone."""
+    options = EngineOptions(threads=threads, max_rows=4, max_context_tokens=1024, prefix_slots=0)
+    small_files = resolve(MODELS["small"])
+    specs = [verify(load(shipped(name), name), small_files, False) for name in ADAPTERS]
+    small = LocalEngine(small_files, specs, options)
+    large = LocalEngine(resolve(MODELS["medium"]), [], options)
+    await small.start()
+    await large.start()
+    small_node, large_node = Node("specialists", MODELS["small"], small), Node("fallback", MODELS["medium"], large)
+    cascade = Cascade(small_node, large_node, FittedRule(policy, CascadeSettings()))
+    ways: tuple[Answerer, ...] = (cascade, Single(small_node), Single(large_node))
+    try:
+        await _first_text(ways[1], tasks[0], routes[tasks[0].id], None)
+        await _first_text(ways[2], tasks[0], routes[tasks[0].id], None)
+        found = [await _timed(ways, task, routes[task.id]) for task in tasks]
+    finally:
+        await small.close()
+        await large.close()
+    return summary(found)
+
+
+async def _timed(ways: Sequence[Answerer], task: Task, route: RouteScore) -> Timed:
+    adapter = adapter_of(route)
+    cascade_ms, escalated = await _first_text(ways[0], task, route, adapter)
+    small_ms, _ = await _first_text(ways[1], task, route, adapter)
+    large_ms, _ = await _first_text(ways[2], task, route, None)
+    return Timed(escalated, cascade_ms, small_ms, large_ms)
+
+
+async def _first_text(way: Answerer, task: Task, route: RouteScore, adapter: str | None) -> tuple[float, bool]:
+    query = Query(task.id, "auto", SamplingParams(max_tokens=task.max_tokens), (Message("user", task.question),))
+    trace = Trace(query)
+    trace.route = route
+    started_s = time.perf_counter()
+    async with aclosing(way.answer(query, trace, adapter, 0)) as deltas:
+        async for delta in deltas:
+            if delta.text or delta.finish_reason is not None:
+                took_ms = (time.perf_counter() - started_s) * 1000
+                break
+    return took_ms, trace.answer().escalated
+
+
+def summary(found: Sequence[Timed]) -> dict[str, Any]:
+    """What the cascade adds: to the small model alone where it accepted, to the large one alone where it escalated."""
+    accepted = np.array([one.cascade_ms - one.small_ms for one in found if not one.escalated])
+    escalated = np.array([one.cascade_ms - one.large_ms for one in found if one.escalated])
+    return {
+        "queries": len(found),
+        "accepted": len(accepted),
+        "small_alone_median_ms": float(np.median([one.small_ms for one in found])),
+        "large_alone_median_ms": float(np.median([one.large_ms for one in found])),
+        "added_where_accepted_ms": _quantiles(accepted),
+        "added_where_escalated_ms": _quantiles(escalated),
+    }
+
+
+def _quantiles(values: np.ndarray[Any, Any]) -> dict[str, float] | None:
+    if not len(values):
+        return None
+    return {"median": float(np.median(values)), "p90": float(np.quantile(values, 0.9))}
