@@ -11,6 +11,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 
+RULES = {"learn_then_test": "tested", "empirical": "empirical"}
+
+
 def draw(profiles: dict[str, Any], path: Path) -> None:
     """One row a profile: curves at prices by parameters, by time, and the guarantee."""
     figure, axes = plt.subplots(len(profiles), 3, figsize=(15, 4.4 * len(profiles)), squeeze=False)
@@ -46,11 +49,11 @@ def _guarantee(panel: Any, found: dict[str, Any]) -> None:
     names, kept, colours = [], [], []
     for target, rules in found.items():
         for rule, row in rules.items():
-            names.append(f"{target.replace('_', ' ')}\n{rule.replace('_', ' ')}\naccepts {row['accepted_share']:.0%}")
+            names.append(f"{target.replace('_', ' ')}\n{RULES[rule]}\naccepts {row['accepted_share']:.0%}")
             kept.append(row["kept"])
             colours.append("tab:blue" if rule == "learn_then_test" else "tab:orange")
     panel.bar(names, kept, color=colours)
     panel.axhline(0.9, color="k", lw=0.8, ls="--")
     panel.set_ylim(0, 1)
     panel.set_ylabel("draws that kept the risk, worst route")
-    panel.tick_params(axis="x", labelsize=8)
+    panel.tick_params(axis="x", labelsize=6)
