@@ -42,7 +42,8 @@ class Cascade:
 
     def draft(self, query: Query, trace: Trace, adapter: str | None, choice_index: int) -> AsyncGenerator[Delta]:
         """The small half alone, behind every client: the accepted small answer, or nothing. Nobody looks on."""
-        return _Draft(in_background(self._small), self.rule, Unobserved()).accepted_deltas(query, trace, adapter, choice_index)
+        draft = _Draft(in_background(self._small), self.rule, Unobserved())
+        return draft.accepted_deltas(query, trace, adapter, choice_index)
 
 
 class _Draft:
