@@ -50,7 +50,7 @@ class FittedRule:
         if not found:
             return self._unfitted(f"the policy knows no route {label}", 0.0)
         if all(policy.threshold is None for policy in found):
-            return Decision(False, 0.0, f"no threshold of {found[0].name} keeps its target: all is escalated")
+            return _refused(found[0])
         return decide_by_gain(route, self.policy.skip_small_above, None)
 
     def judge(self, evidence: Evidence, adapter_version: str | None) -> Decision | None:
@@ -64,7 +64,7 @@ class FittedRule:
             why = f"the policy knows no route {label} with adapter version {adapter_version}"
             return self._unfitted(why, mean_probability(evidence.tokens))
         if policy.threshold is None:
-            return Decision(False, 0.0, f"no threshold of {policy.name} keeps its target: all is escalated")
+            return _refused(policy)
         gained = decide_by_gain(evidence.route, self.policy.skip_small_above, self.policy.keep_small_below)
         if gained is not None:
             return gained
@@ -99,7 +99,11 @@ class FittedRule:
     def _unfitted(self, why: str, confidence: float) -> Decision:
         accept = self._settings.unfitted == "accept"
         verb = "accepted" if accept else "escalated"
-        return Decision(accept, confidence, f"{why}: {verb}, as cascade.unfitted says")
+        return Decision(accept, confidence, f"{why}: {verb}, as cascade.unfitted says", "uncovered")
+
+
+def _refused(policy: RoutePolicy) -> Decision:
+    return Decision(False, 0.0, f"no threshold of {policy.name} keeps its target: all is escalated", "uncovered")
 
 
 def _probability(model: AcceptanceModel, evidence: Evidence) -> FloatArray:

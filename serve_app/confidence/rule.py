@@ -1,12 +1,14 @@
 """The decision: is the small answer good enough to send? The protocol that a cascade asks, and the plain rule."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from serve_app.confidence.evidence import Evidence
 from serve_app.confidence.signals import SIGNALS
 from serve_app.config.cascade import CascadeSettings
 from serve_app.core import RouteScore
+
+Basis = Literal["answer", "gain", "uncovered"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,9 @@ class Decision:
     """In [0, 1]; comparable between queries of one route only."""
     reason: str
     """One line for people."""
+    basis: Basis = "answer"
+    """What it rests on: the draft, the pre-router's gain alone, or nothing, as the rule has no threshold for the query.
+    What is uncovered says nothing of the rule, good or bad."""
 
 
 class AcceptanceRule(Protocol):
@@ -74,7 +79,9 @@ def decide_by_gain(route: RouteScore | None, skip_above: float | None, keep_belo
     if gain is None:
         return None
     if skip_above is not None and gain > skip_above:
-        return Decision(False, 1 - gain, f"gain of the large model {gain:.3f} > {skip_above:g}: no small attempt")
+        reason = f"gain of the large model {gain:.3f} > {skip_above:g}: no small attempt"
+        return Decision(False, 1 - gain, reason, "gain")
     if keep_below is not None and gain < keep_below:
-        return Decision(True, 1 - gain, f"gain of the large model {gain:.3f} < {keep_below:g}: small answer kept")
+        reason = f"gain of the large model {gain:.3f} < {keep_below:g}: small answer kept"
+        return Decision(True, 1 - gain, reason, "gain")
     return None

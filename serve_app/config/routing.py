@@ -10,6 +10,11 @@ class RouterSettings(Section):
 
     encoder: str = Field("all-minilm-l6-v2", description="Catalogue name or directory of the sentence encoder.")
     artifact: str = Field("shipped", description="`shipped`, or the directory that `headrace router train` wrote.")
+    gain: str | None = Field(
+        None,
+        description="Directory that `headrace router gain-train` wrote: the pre-router, which estimates from the query "
+        "alone what the large model would gain (`cascade.skip_small_above`, `keep_small_below`). Unset: none.",
+    )
     floor: float | None = Field(
         None, ge=0, le=1, description="Below this probability the label is `general`; unset: the artifact's own."
     )

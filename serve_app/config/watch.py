@@ -27,7 +27,15 @@ class WatchSettings(Section):
         "also given to the small model in the background, to record what the cascade would have done.",
     )
     scorer: str = Field(
-        "agreement", min_length=1, description="Scorer that compares the small answer with the large one, by name."
+        "agreement",
+        min_length=1,
+        description="Scorer that compares the small answer with the large one: `agreement`, `judge`, `exact`, "
+        "`normalised`, `contains`, `shell_template`, or one that you installed.",
+    )
+    scorer_options: dict[str, bool | int | float | str] = Field(
+        default_factory=dict,
+        description="Its options, such as `{by: cosine}` of `agreement`, or `url`, `model`, `key_env` and "
+        "`compare: large` of `judge`.",
     )
     agree_at: float = Field(
         0.5, ge=0, le=1, description="An audited answer with a score below this counts as accepted but wrong."

@@ -38,7 +38,11 @@ def fallback(settings: Settings) -> Application:
 def router(settings: Settings) -> Application:
     """The domain classifier, as deployment `Router`."""
     resources, router = settings.deployments.router, settings.router
-    anchored = {"encoder": model_path(router.encoder), "artifact": folder_path(router.artifact)}
+    anchored = {
+        "encoder": model_path(router.encoder),
+        "artifact": folder_path(router.artifact),
+        "gain": router.gain and folder_path(router.gain),
+    }
     deployment = serve.deployment(RouterServer, name="Router", **serve_options(resources))
     return deployment.bind(router.model_copy(update=anchored), resources.threads)
 

@@ -7,6 +7,7 @@ recorded when the replica stops is sent off first.
 import asyncio
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -108,6 +109,13 @@ class GatewayReplica(GatewayServer):
 def _tunables(user_config: Mapping[str, Any]) -> Tunables:
     """Raises ConfigError naming the key."""
     try:
-        return Tunables.model_validate(dict(user_config))
+        tunables = Tunables.model_validate(dict(user_config))
     except ValidationError as error:
         raise ConfigError(f"user_config: {describe(error)}") from error
+    policy = tunables.cascade.policy if tunables.cascade else None
+    if policy is not None and not Path(policy).is_absolute():
+        raise ConfigError(
+            f"user_config: cascade.policy is {policy!r}, and a replica has a working directory of its own: give the "
+            "file's absolute path."
+        )
+    return tunables

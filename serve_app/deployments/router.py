@@ -1,5 +1,7 @@
 """The router deployment: a classifier in a replica, loopback, a health check. Nothing else."""
 
+from pathlib import Path
+
 from serve_app.config.routing import RouterSettings
 from serve_app.core import Message, Router, RouteScore
 from serve_app.deployments.lag import Measured
@@ -27,6 +29,12 @@ class RouterServer(Measured):
 
 def _load(settings: RouterSettings, threads: int) -> Router:
     """Imports here, because a process that only binds a graph needs no ONNX Runtime."""
+    from serve_app.confidence import gain
+    from serve_app.patterns.prerouter import PreRouter
+    from serve_app.router.conversation import last_text
     from serve_app.router.load import load_router
 
-    return load_router(settings, threads)
+    router = load_router(settings, threads)
+    if settings.gain is None:
+        return router
+    return PreRouter(router, gain.read(Path(settings.gain), router.encoder_digest), last_text)

@@ -6,9 +6,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from serve_app.patterns import CascadeControl
+from serve_app.patterns.shadow import ShadowReport
 
 _STATES = ("ok", "drifting", "breached")
-_AGREES_FROM = 0.5
 
 
 class GuaranteeCollector(Collector):
@@ -48,6 +48,8 @@ class GuaranteeCollector(Collector):
             epoch.add_metric((route,), report.epoch)
             audited.add_metric((route, "wrong"), report.num_wrong)
             audited.add_metric((route, "right"), report.num_audited - report.num_wrong)
+            audited.add_metric((route, "not_scored"), report.num_not_scored)
+            audited.add_metric((route, "stale"), report.num_stale)
             evidence.add_metric((route,), report.log_e_value)
             alarm.add_metric((route,), report.log_alarm)
             low, high = report.risk_bounds
@@ -65,12 +67,8 @@ class GuaranteeCollector(Collector):
         yield ends
 
 
-def shadow_verdict(score: float | None, would_accept: bool | None) -> str:
-    """A bounded label for a shadow.
-
-    >>> shadow_verdict(0.9, None), shadow_verdict(None, False), shadow_verdict(0.1, True)
-    ('agrees', 'would_escalate', 'differs')
-    """
-    if score is not None:
-        return "agrees" if score >= _AGREES_FROM else "differs"
-    return "would_escalate" if would_accept is False else "unknown"
+def shadow_verdict(report: ShadowReport, agree_at: float) -> str:
+    """A bounded label for a shadow; `agree_at` as in the settings of the watch."""
+    if report.score is not None:
+        return "agrees" if report.score >= agree_at else "differs"
+    return "would_escalate" if report.would_accept is False else "unknown"

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from serve_app.core import NANO_USD, Answer
-from serve_app.gateway.guarantee import GuaranteeCollector, shadow_verdict
+from serve_app.gateway.guarantee import GuaranteeCollector
 from serve_app.patterns import CascadeControl
 from serve_app.patterns.shadow import ShadowKind
 
@@ -28,8 +28,8 @@ class Metrics(Protocol):
         """A request got an error answer with this HTTP status."""
         ...
 
-    def shadowed(self, kind: ShadowKind, account: Answer, score: float | None, would_accept: bool | None) -> None:
-        """An audit or a mirrored query ended; `account` is its priced account."""
+    def shadowed(self, kind: ShadowKind, account: Answer, verdict: str) -> None:
+        """An audit or a mirrored query ended; `account` is its priced account, `verdict` one of a few words."""
         ...
 
     def exposition(self) -> tuple[bytes, str]:
@@ -87,9 +87,9 @@ class PrometheusMetrics:
             self._first_token.labels(model).observe(answer.first_token_ms / 1000)
         self._duration.labels(model).observe(answer.ms / 1000)
 
-    def shadowed(self, kind: ShadowKind, account: Answer, score: float | None, would_accept: bool | None) -> None:
+    def shadowed(self, kind: ShadowKind, account: Answer, verdict: str) -> None:
         """Count a shadow, and its money against the savings: nobody asked for it."""
-        self._shadows.labels(kind, account.route or "none", shadow_verdict(score, would_accept)).inc()
+        self._shadows.labels(kind, account.route or "none", verdict).inc()
         self._add_attempts(account)
         self._saved.dec(account.cost_nusd / NANO_USD)
 

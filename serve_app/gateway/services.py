@@ -9,6 +9,7 @@ from serve_app.config import CascadeSettings, Settings
 from serve_app.config.prices import PricesSettings
 from serve_app.config.section import Section
 from serve_app.core import Ledger
+from serve_app.gateway.guarantee import shadow_verdict
 from serve_app.gateway.limits import InFlight
 from serve_app.gateway.metrics import Metrics
 from serve_app.ledger import PriceBook, Recorder
@@ -47,19 +48,21 @@ class Services:
     def reconfigure(self, tunables: Tunables) -> None:
         """Take new settings. Queries in flight keep the cascade rule they began with, and are billed at the new price.
 
-        Raises ConfigError, and changes nothing, when the new prices lack a model that is served.
+        Raises ConfigError, and changes nothing, when the new prices lack a model that is served, or the policy or
+        scorer of the cascade cannot be used. A policy file is read again only where there is a section `cascade`.
         """
         cascade = tunables.cascade or self.settings.cascade
         prices = tunables.prices or self.settings.prices
         book = PriceBook(prices, self.settings.fallback.model, (self.settings.specialists.model,))
-        self.table.reconfigure(cascade)
+        if tunables.cascade:
+            self.table.reconfigure(cascade)
         self.prices = book
         self.settings = self.settings.model_copy(update={"cascade": cascade, "prices": prices})
 
     def shadowed(self, report: ShadowReport) -> None:
         """Bill a query that was run once more in the background."""
         account = self.prices.price(report.account)
-        self.metrics.shadowed(report.kind, account, report.score, report.would_accept)
+        self.metrics.shadowed(report.kind, account, shadow_verdict(report, self.settings.cascade.watch.agree_at))
         self.recorder.put(account)
 
     async def stop_shadows(self) -> None:

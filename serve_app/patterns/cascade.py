@@ -33,12 +33,12 @@ class Cascade:
         async with aclosing(draft.accepted_deltas(query, trace, adapter, choice_index)) as deltas:
             async for delta in deltas:
                 yield delta
-        if not draft.accept:
+        if draft.decision is not None and draft.decision.accept:
+            self.observer.accepted(draft.decision, query, trace, draft.text, choice_index)
+        else:
             async with aclosing(Single(self._large).answer(query, trace, None, choice_index)) as deltas:
                 async for delta in deltas:
                     yield delta
-        else:
-            self.observer.accepted(query, trace, draft.text, choice_index)
 
     def draft(self, query: Query, trace: Trace, adapter: str | None, choice_index: int) -> AsyncGenerator[Delta]:
         """The small half alone, behind every client: the accepted small answer, or nothing. Nobody looks on."""
@@ -55,8 +55,8 @@ class _Draft:
         self._num_passed = 0
         """Checkpoints already judged."""
         self._tokens: list[TokenStat] = []
-        self.accept: bool | None = None
-        """None: not decided."""
+        self.decision: Decision | None = None
+        """None: not decided yet."""
         self.text = ""
         """Of the accepted answer so far."""
 
@@ -67,7 +67,7 @@ class _Draft:
         early = self._rule.before(trace.route)
         if early is not None:
             trace.decided(early)
-            self.accept = early.accept
+            self.decision = early
             if not early.accept:
                 return
             kept = Single(self._small).answer(query, trace, adapter, choice_index)
@@ -88,12 +88,12 @@ class _Draft:
             async for delta in deltas:
                 finished = delta.finish_reason is not None
                 held.append(delta)
-                if self.accept is None:
+                if self.decision is None:
                     self._tokens.extend(delta.tokens)
-                    self.accept = self._judge(attempt, trace.route, finished)
-                if self.accept is None:
+                    self.decision = self._judge(attempt, trace.route, finished)
+                if self.decision is None:
                     continue
-                if not self.accept:
+                if not self.decision.accept:
                     return
                 if finished:
                     attempt.settle("accepted")
@@ -101,7 +101,7 @@ class _Draft:
                     yield ready
                 held.clear()
 
-    def _judge(self, attempt: OpenAttempt, route: RouteScore | None, finished: bool) -> bool | None:
+    def _judge(self, attempt: OpenAttempt, route: RouteScore | None, finished: bool) -> Decision | None:
         """Ask the rule at each checkpoint that was passed, and at the end; None: hold on.
 
         Exactly the tokens of a checkpoint are shown, however the engine grouped them into deltas: the same answer gets
@@ -131,7 +131,7 @@ class _Draft:
         return decision
 
 
-def _settle(attempt: OpenAttempt, decision: Decision, judged_tokens: int | None) -> bool:
+def _settle(attempt: OpenAttempt, decision: Decision, judged_tokens: int | None) -> Decision:
     """Note the decision. `judged_tokens`: those of a draft that had not ended.
 
     A rejected draft is billed for the tokens that were judged: how far the engine ran on before the abort reached it is
@@ -142,4 +142,4 @@ def _settle(attempt: OpenAttempt, decision: Decision, judged_tokens: int | None)
         if judged_tokens is not None:
             attempt.bill_only(judged_tokens)
         attempt.settle("escalated")
-    return decision.accept
+    return decision

@@ -16,14 +16,15 @@ from serve_app.confidence.policy import CascadePolicy
 from serve_app.confidence.rule import ThresholdRule
 from serve_app.confidence.watch import Action, RouteReport, Watch
 from serve_app.config import CascadeSettings
+from serve_app.config.watch import WatchSettings
 from serve_app.patterns.answerers import Answerer, Node, Single
 from serve_app.patterns.cascade import Cascade
 from serve_app.patterns.shadow import Auditor, Mirror, Mirrored, OnShadow, Scorer, ShadowReport, Shadows
 
 _LOG = logging.getLogger(__name__)
 
-ScorerOf = Callable[[str], Scorer]
-"""Name -> what compares two answers. Raises ConfigError for a name that there is not."""
+ScorerOf = Callable[[WatchSettings], Scorer]
+"""`scorer` and its options -> what compares two answers. Raises ConfigError where there is none."""
 
 
 class CascadeControl:
@@ -35,7 +36,7 @@ class CascadeControl:
         """Raises ConfigError where the settings name a policy or a scorer that cannot be used."""
         self._small, self._large = Single(small), Single(large)
         self._scorer_of, self._on_shadow = scorer_of, on_shadow
-        self._scorer = scorer_of(settings.watch.scorer)
+        self._scorer = scorer_of(settings.watch)
         rule = configured_rule(settings)
         self._settings, self._fitted = settings, _policy_of(rule)
         self._shadows = Shadows(settings.watch.max_concurrent, settings.watch.timeout_s)
@@ -60,22 +61,27 @@ class CascadeControl:
     def reconfigure(self, settings: CascadeSettings) -> None:
         """Take new settings; queries in flight keep the rule they began with.
 
-        A policy that is the same as before keeps its evidence, and the threshold that a breach has tightened. Raises
-        ConfigError, and changes nothing, where a policy or a scorer cannot be used.
+        A policy that is the same as before keeps the thresholds that breaches have tightened, and its evidence too
+        unless the target of the watch is another. A new `on_breach` is done to the routes that are breached already.
+        Raises ConfigError, and changes nothing, where a policy or a scorer cannot be used.
         """
+        before, watch = self._settings.watch, self._auditor.watch
         rule = configured_rule(settings)
-        scorer = self._scorer_of(settings.watch.scorer)
-        policy, alpha = _policy_of(rule), settings.watch.alpha
-        if policy is not None and policy == self._fitted and alpha == self._settings.watch.alpha:
-            assert isinstance(self._cascade.rule, FittedRule)
+        scorer = self._scorer_of(settings.watch)
+        policy = _policy_of(rule)
+        is_same = policy is not None and policy == self._fitted
+        if is_same and isinstance(self._cascade.rule, FittedRule):
             rule = FittedRule(self._cascade.rule.policy, settings)
-            self._auditor.watch.settings = settings.watch
-        else:
-            self._auditor.watch = _watch(settings, policy)
+        if not is_same or settings.watch.alpha != before.alpha:
+            watch = _watch(settings, _policy_of(rule))
+        watch.settings, self._auditor.watch = settings.watch, watch
         self._settings, self._fitted, self._scorer, self._cascade.rule = settings, policy, scorer, rule
         self._mirror.share = settings.watch.mirror_share
         self._shadows.max_concurrent = settings.watch.max_concurrent
         self._shadows.timeout_s = settings.watch.timeout_s
+        if settings.watch.on_breach != before.on_breach:
+            for action in watch.breaches():
+                self._act(action)
 
     def report(self) -> Mapping[str | None, RouteReport]:
         """The state of every route that has a target."""
@@ -103,11 +109,12 @@ class CascadeControl:
         rule = self._cascade.rule
         if action.kind == "alert" or not isinstance(rule, FittedRule):
             return
+        stricter = rule.tightened(action.route) if action.kind == "tighten" else rule.escalating(action.route)
+        if stricter.policy == rule.policy:  # it accepts nothing of the route any more: nothing new to test
+            return
+        self._cascade.rule = stricter
         if action.kind == "tighten":
-            self._cascade.rule = rule.tightened(action.route)
             self._auditor.watch.tightened(action.route)
-        else:
-            self._cascade.rule = rule.escalating(action.route)
 
 
 def _policy_of(rule: ThresholdRule | FittedRule) -> CascadePolicy | None:

@@ -14,8 +14,8 @@ class Observer(Protocol):
         """The rule accepted or escalated a draft."""
         ...
 
-    def accepted(self, query: Query, trace: Trace, text: str, choice_index: int) -> None:
-        """A small answer was accepted and has been sent whole."""
+    def accepted(self, decision: Decision, query: Query, trace: Trace, text: str, choice_index: int) -> None:
+        """A small answer was accepted, by this decision, and has been sent whole."""
         ...
 
 
@@ -25,5 +25,5 @@ class Unobserved:
     def decided(self, evidence: Evidence, attempt: OpenAttempt, decision: Decision) -> None:
         """Nothing is noted."""
 
-    def accepted(self, query: Query, trace: Trace, text: str, choice_index: int) -> None:
+    def accepted(self, decision: Decision, query: Query, trace: Trace, text: str, choice_index: int) -> None:
         """Nothing is noted."""

@@ -57,6 +57,10 @@ class RouteReport:
     num_audited: int
     """In this epoch, like all that follows."""
     num_wrong: int
+    num_not_scored: int
+    """Audits beside `num_audited` that the scorer could not judge: many of them, and the others are a biased sample."""
+    num_stale: int
+    """Audits beside `num_audited` that ended in this epoch and whose answer was accepted in an earlier one."""
     log_e_value: float
     """Evidence that the risk is above alpha. Replicas audit different queries: the sum of their values is the evidence
     of them all, as long as they are in the same epoch."""
@@ -92,6 +96,7 @@ class _Route:
 
     def _begin(self, epoch: int, settings: WatchSettings) -> None:
         self.epoch = epoch
+        self.num_not_scored = self.num_stale = 0
         self.test = RiskTest(self.alpha, settings.delta / 2 ** (epoch + 1))
         self._windows = {name: SignalWindow(one, settings.window) for name, one in self._references.items()}
 
@@ -118,37 +123,48 @@ class Watch:
         """May be replaced while queries run; `delta` and `window` hold from a route's next epoch."""
         self._routes = {route: _Route(alpha, references.get(route, {}), settings) for route, alpha in alphas.items()}
         self._pending: list[Action] = []
-        self.num_stale = 0
-        """Audits left out because the threshold had been tightened since the answer was accepted."""
 
     def decided(self, evidence: Evidence, decision: Decision) -> None:
-        """Take note of one decision of the rule, accepted or not, and of what it was made from."""
+        """Take note of one decision of the rule, accepted or not, and of what it was made from.
+
+        The references are of drafts that were judged, so a decision that did not rest on the draft is left out.
+        """
         watched = self._routes.get(evidence.route.label if evidence.route else None)
-        if watched is not None:
+        if watched is not None and decision.basis == "answer":
             watched.note(evidence, decision)
 
     def audit(self, query_id: str, route: str | None) -> Audit | None:
-        """Leave to audit the answer of this query, which was accepted just now; None: not chosen, or no target."""
+        """Leave to audit the answer of this query, which was accepted just now; None: not chosen, or no target.
+
+        Not to be asked of an answer that was accepted uncovered: its route's threshold did not let it pass.
+        """
         watched = self._routes.get(route)
         if watched is None or not chosen(query_id, self.settings.audit_share, "audit"):
             return None
         return Audit(route, watched.epoch)
 
-    def audited(self, audit: Audit, wrong: bool) -> None:
-        """Take the result of an audit. One that could not be judged is not reported here."""
+    def audited(self, audit: Audit, wrong: bool | None) -> None:
+        """Take the result of an audit; None: it could not be judged, and is only counted."""
         watched = self._routes[audit.route]
         if audit.epoch != watched.epoch:
-            self.num_stale += 1
+            watched.num_stale += 1
+            return
+        if wrong is None:
+            watched.num_not_scored += 1
             return
         had_breached = watched.test.breached
         watched.test.add(float(wrong))
         if watched.test.breached and not had_breached:
-            self._pending.append(Action(self.settings.on_breach, audit.route, _breach_reason(audit.route, watched)))
+            self._pending.append(self._action(audit.route, watched))
 
     def actions(self) -> tuple[Action, ...]:
         """What has to be done since the last call; each breach is told once."""
         actions, self._pending = tuple(self._pending), []
         return actions
+
+    def breaches(self) -> tuple[Action, ...]:
+        """What the settings in force would do about the routes that are breached now, told before or not."""
+        return tuple(self._action(route, watched) for route, watched in self._routes.items() if watched.test.breached)
 
     def tightened(self, route: str | None) -> None:
         """The route has a stricter threshold from now on: begin its next epoch. KeyError for one without a target."""
@@ -157,6 +173,9 @@ class Watch:
     def report(self) -> dict[str | None, RouteReport]:
         """The state of every route that has a target."""
         return {route: self._report(watched) for route, watched in self._routes.items()}
+
+    def _action(self, route: str | None, watched: _Route) -> Action:
+        return Action(self.settings.on_breach, route, _breach_reason(route, watched))
 
     def _report(self, watched: _Route) -> RouteReport:
         test, drift = watched.test, watched.drift()
@@ -167,6 +186,8 @@ class Watch:
             epoch=watched.epoch,
             num_audited=test.num_audited,
             num_wrong=round(test.total_loss),
+            num_not_scored=watched.num_not_scored,
+            num_stale=watched.num_stale,
             log_e_value=test.log_e_value,
             log_alarm=test.log_alarm,
             risk_bounds=risk_interval(test.num_audited, test.total_loss, self.settings.delta),

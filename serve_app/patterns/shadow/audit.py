@@ -34,9 +34,12 @@ class Auditor:
         """See `Observer`."""
         self.watch.decided(evidence, decision)
 
-    def accepted(self, query: Query, trace: Trace, text: str, choice_index: int) -> None:
-        """See `Observer`. Of several choices the first may be audited: they are as good as each other."""
-        if choice_index:
+    def accepted(self, decision: Decision, query: Query, trace: Trace, text: str, choice_index: int) -> None:
+        """See `Observer`. Of several choices the first may be audited: they are as good as each other.
+
+        What the rule has no threshold for is not: its errors are no reason to change a threshold.
+        """
+        if choice_index or decision.basis == "uncovered":
             return
         watch, route = self.watch, trace.route
         audit = watch.audit(query.query_id, route.label if route else None)
@@ -51,8 +54,7 @@ class Auditor:
         try:
             large_answer = await text_of(self._large.answer(trace.query, trace, None, 0))
             score = await scored(self._scorer, query, small_answer, large_answer)
-            if score is not None:
-                watch.audited(audit, wrong=score < watch.settings.agree_at)
+            watch.audited(audit, wrong=None if score is None else score < watch.settings.agree_at)
         finally:
             reason = "audit: not scored" if score is None else f"audit: score {score:.3f}"
             self._report(ShadowReport("audit", shadow_account(trace, reason), score, None))

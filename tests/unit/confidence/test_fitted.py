@@ -96,6 +96,16 @@ def test_the_bounds_of_the_gain_are_those_of_the_policy():
     assert one.before(route("legal", gain=0.5)) is None
 
 
+def test_a_decision_says_what_it_rests_on():
+    one = rule(route_policy(), route_policy(adapter_version="v2", threshold=None), keep_small_below=0.2)
+    assert one.judge(evidence(SURE), "v1").basis == "answer"
+    assert one.judge(evidence(SURE, gain=0.1), "v1").basis == "gain"
+    assert one.judge(evidence(SURE), "v2").basis == "uncovered"  # its confidence of 0 is none of a draft
+    assert one.judge(evidence(SURE), "v3").basis == "uncovered"
+    assert one.before(route("code")).basis == "uncovered"
+    assert one.escalating("legal").before(route("legal")).basis == "uncovered"
+
+
 @pytest.mark.parametrize("key", ["skip_small_above", "keep_small_below"])
 def test_settings_that_would_break_the_guarantee_are_refused(key):
     with pytest.raises(ConfigError, match=f"cascade.{key} is 0.5 and the policy was fitted with none"):

@@ -61,7 +61,7 @@ def test_the_gain_decides_beyond_its_bounds_only(gain, accept):
     assert (decision and decision.accept) is accept
     if decision is not None:
         assert f"{gain:.3f}" in decision.reason
-        assert decision.confidence == 1 - gain
+        assert (decision.confidence, decision.basis) == (1 - gain, "gain")
 
 
 def test_without_bounds_or_without_a_router_nothing_is_decided_before():

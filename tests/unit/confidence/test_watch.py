@@ -104,8 +104,38 @@ def test_an_audit_of_an_answer_that_the_old_threshold_accepted_says_nothing_of_t
     old = watched.audit("q1", "legal")
     watched.tightened("legal")
     watched.audited(old, wrong=True)
-    assert watched.report()["legal"].num_audited == 0
-    assert watched.num_stale == 1
+    report = watched.report()
+    assert (report["legal"].num_audited, report["legal"].num_stale, report["code"].num_stale) == (0, 1, 0)
+
+
+def test_audits_that_could_not_be_judged_are_counted_and_move_nothing():
+    watched = watch()
+    before = watched.report()["legal"]
+    for index in range(3):
+        watched.audited(watched.audit(f"q{index}", "legal"), wrong=None)
+    assert watched.report()["legal"] == replace(before, num_not_scored=3)
+
+
+@pytest.mark.parametrize("basis", ["gain", "uncovered"])
+def test_decisions_that_rest_on_no_draft_are_left_out_of_the_windows(basis):
+    """The reference is of judged drafts: half of the queries decided by their gain would else look like drift."""
+    watched = watch(references={"legal": {"confidence": reference_of([i / 1000 for i in range(1000)])}})
+    for index in range(200):
+        watched.decided(EVIDENCE, Decision(True, index / 200, ""))
+        watched.decided(EVIDENCE, Decision(True, 0.99, "", basis))
+    report = watched.report()["legal"]
+    assert (report.state, report.drift["confidence"].num_values) == ("ok", 200)
+
+
+def test_what_is_breached_can_be_asked_for_again_under_new_settings():
+    watched = watch(SETTINGS.model_copy(update={"on_breach": "alert"}))
+    assert watched.breaches() == ()
+    breach(watched)
+    watched.actions()
+    watched.settings = SETTINGS
+    assert [(action.kind, action.route) for action in watched.breaches()] == [("tighten", "legal")]
+    watched.tightened("legal")
+    assert watched.breaches() == ()
 
 
 def test_all_epochs_together_stay_within_delta():

@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from serve_app.confidence.policy import write
 from serve_app.config import load
 from serve_app.core import Answer, ConfigError, LedgerError
 from serve_app.deployments.gateway import GatewayServer
 from serve_app.engines.fake import FakeEngine
+from tests.unit.confidence.synthetic import policy, route_policy
 
 SETTINGS = load("demo")
 
@@ -74,6 +77,16 @@ async def test_a_running_replica_refuses_a_bad_user_config_and_serves_on(
         assert not (await ask(http))["escalated"]
 
 
+async def test_a_relative_policy_is_refused_by_its_key(plain_handle: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A replica would look for it in a folder of its own, or find another file there."""
+    with pytest.raises(ConfigError, match=r"cascade\.policy is 'policy\.json'.*absolute path"):
+        await server(plain_handle, MemoryLedger()).reconfigure({"cascade": {"policy": "policy.json"}})
+    gateway = server(plain_handle, MemoryLedger())
+    await gateway.reconfigure({})
+    await gateway.reconfigure({"cascade": {"policy": "policy.json"}})
+    assert "cascade.policy is 'policy.json'" in caplog.text
+
+
 async def test_readyz_says_which_node_does_not_answer(plain_handle: Any) -> None:
     async with client(server(plain_handle, SilentLedger())) as http:
         response = await http.get("/readyz")
@@ -90,3 +103,25 @@ async def test_drain_waits_for_queries_in_flight_and_hands_their_accounts_over(p
         await gateway.drain()
         assert [answer.outcome for answer in ledger.answers] == ["accepted"]
         await query
+
+
+@pytest.mark.parametrize("end", ["drain", "close"])
+async def test_the_end_gives_up_audits_under_way_and_hands_their_accounts_over(
+    plain_handle: Any, tmp_path: Path, end: str
+) -> None:
+    write(policy(route_policy(route=None, adapter_version=None)), tmp_path / "policy.json")
+    cascade = {"policy": str(tmp_path / "policy.json"), "watch": {"audit_share": 1.0}}
+    ledger, large = MemoryLedger(), FakeEngine(first_token_s=3600)
+    small = plain_handle(FakeEngine(adapters=dict.fromkeys(SETTINGS.adapters, "v1")))
+    gateway = GatewayServer(SETTINGS, small, plain_handle(ledger), fallback=plain_handle(large))
+    await gateway.reconfigure({"cascade": cascade})
+    async with client(gateway) as http:
+        query = await ask(http)
+        async with asyncio.timeout(10):
+            while not large.calls:  # noqa: ASYNC110 - the list has no event
+                await asyncio.sleep(0)
+        await getattr(gateway, end)()
+    accounts = {answer.query_id: answer for answer in ledger.answers}
+    assert accounts[query["query_id"]].outcome == "accepted"
+    audit = accounts[f"{query['query_id']}-audit"]
+    assert (audit.outcome, [attempt.outcome for attempt in audit.attempts]) == ("shadow", ["cancelled"])

@@ -9,7 +9,9 @@ import pytest
 from serve_app.confidence.features import FEATURES
 from serve_app.confidence.model import AcceptanceModel, Platt
 from serve_app.confidence.policy import CascadePolicy, Provenance, RoutePolicy, write
+from serve_app.confidence.watch import reference_of
 from serve_app.config import CascadeSettings
+from serve_app.config.watch import WatchSettings
 from serve_app.core import ConfigError, Message, Query, RouteScore, SamplingParams
 from serve_app.engines.fake import FakeAnswer, FakeEngine
 from serve_app.patterns import CascadeControl, Node, Trace
@@ -33,7 +35,7 @@ def model() -> AcceptanceModel:
     )
 
 
-def policy(threshold: float | None = 0.6, alpha: float = 0.05) -> CascadePolicy:
+def policy(threshold: float | None = 0.6, alpha: float = 0.05, **changes: object) -> CascadePolicy:
     route = RoutePolicy(
         route="legal",
         adapter_version=None,
@@ -51,17 +53,18 @@ def policy(threshold: float | None = 0.6, alpha: float = 0.05) -> CascadePolicy:
         needed_labels=None,
     )
     facts = Provenance(data_sha256="0" * 64, num_rows=150, seed=0, joint=False, right_from=0.5, headrace="test")
-    return CascadePolicy(decide="full", checkpoints=(), target="right", routes=(route,), provenance=facts)
+    fields = {"decide": "full", "checkpoints": (), "target": "right", "routes": (route,), "provenance": facts}
+    return CascadePolicy(**{**fields, **changes})
 
 
 class Setting:
     """A control over scripted nodes, with a policy in a file and a scorer that always says the same."""
 
-    def __init__(self, folder: Path, score: float = 1.0, **watch: object) -> None:
+    def __init__(self, folder: Path, score: float = 1.0, fitted: CascadePolicy | None = None, **watch: object) -> None:
         self.file = folder / "policy.json"
-        write(policy(), self.file)
+        write(fitted or policy(), self.file)
         self.score, self.reports = score, []
-        self.small = FakeEngine(default=FakeAnswer("the small answer", logprob=CERTAIN))
+        self.small = FakeEngine(default=FakeAnswer("the small answer", logprob=CERTAIN), adapters={"new": "v2"})
         self.large = FakeEngine(default=FakeAnswer("the large answer"))
         self.settings = self.with_watch(**watch)
         self.control = CascadeControl(
@@ -75,21 +78,21 @@ class Setting:
     def with_watch(self, **watch: object) -> CascadeSettings:
         return CascadeSettings.model_validate({"policy": str(self.file), "watch": {"audit_share": 1.0, **watch}})
 
-    def scorer_of(self, name: str):
-        if name != "agreement":
-            raise ConfigError(f"there is no scorer {name!r}")
+    def scorer_of(self, settings: WatchSettings):
+        if settings.scorer != "agreement":
+            raise ConfigError(f"there is no scorer {settings.scorer!r}")
 
         async def score(question: str, small: str, large: str) -> float:
             return self.score
 
         return score
 
-    async def ask(self, number: int = 0):
+    async def ask(self, number: int = 0, adapter: str | None = None, gain: float | None = None):
         query = Query(f"q{number}", "auto", SamplingParams(), (Message("user", "hi"),))
         trace = Trace(query)
-        trace.route = ROUTE
+        trace.route = replace(ROUTE, gain=gain)
         text = ""
-        async for delta in self.control.answerer.answer(query, trace, None, 0):
+        async for delta in self.control.answerer.answer(query, trace, adapter, 0):
             text += delta.text
         async with asyncio.timeout(10):
             while self.control.shadows.num_running:  # noqa: ASYNC110 - the count has no event
@@ -147,6 +150,55 @@ async def test_settings_with_the_same_policy_keep_evidence_and_tightening(tmp_pa
     setting.control.reconfigure(setting.with_watch(on_breach="alert"))
     assert setting.state.epoch == 1
     assert (await setting.ask(1000))[0] == "the large answer"
+
+
+@pytest.mark.parametrize(
+    ("on_breach", "state", "epoch"), [("tighten", "ok", 1), ("escalate_all", "breached", 0)], ids=str
+)
+async def test_a_new_on_breach_is_done_to_what_is_breached_already(tmp_path, on_breach, state, epoch):
+    setting = Setting(tmp_path, score=0.0, on_breach="alert")
+    await setting.ask_until(lambda: setting.state.state == "breached")
+    setting.control.reconfigure(setting.with_watch(on_breach=on_breach))
+    assert (setting.state.state, setting.state.epoch) == (state, epoch)
+    assert (await setting.ask(1000))[0] == "the large answer"
+
+
+async def test_a_route_that_escalates_all_already_is_not_called_sound_by_tightening_it(tmp_path):
+    setting = Setting(tmp_path, score=0.0, on_breach="escalate_all")
+    await setting.ask_until(lambda: setting.state.state == "breached")
+    setting.control.reconfigure(setting.with_watch(on_breach="tighten"))
+    assert (setting.state.state, setting.state.epoch) == ("breached", 0)
+
+
+async def test_another_target_of_the_watch_begins_the_test_anew_and_keeps_the_tightened_threshold(tmp_path):
+    setting = Setting(tmp_path, score=0.0, on_breach="tighten")
+    await setting.ask_until(lambda: setting.state.epoch == 1)
+    setting.control.reconfigure(setting.with_watch(on_breach="tighten", alpha=0.2))
+    assert (setting.state.alpha, setting.state.epoch, setting.state.num_audited) == (0.2, 0, 0)
+    assert (await setting.ask(1000))[0] == "the large answer"
+
+
+async def test_a_version_that_was_never_fitted_does_not_tighten_the_one_that_was(tmp_path):
+    setting = Setting(tmp_path, score=0.0, on_breach="tighten")
+    setting.control.reconfigure(setting.settings.model_copy(update={"unfitted": "accept"}))
+    for number in range(100):
+        text, account = await setting.ask(number, adapter="new")
+        assert (text, account.adapter_version) == ("the small answer", "v2")
+    assert (setting.state.state, setting.state.epoch, setting.state.num_audited) == ("ok", 0, 0)
+    assert setting.reports == []
+
+
+async def test_answers_kept_for_their_gain_are_audited_and_do_not_look_like_drift(tmp_path):
+    (route,) = policy().routes
+    reference = reference_of([i / 1000 for i in range(700, 760)])  # of the confidence of CERTAIN
+    route = route.model_copy(update={"references": {"confidence": reference}})
+    setting = Setting(tmp_path, fitted=policy(routes=(route,), keep_small_below=0.2))
+    for number in range(150):
+        await setting.ask(number, gain=0.01)
+    assert (setting.state.state, setting.state.num_audited) == ("ok", 150)
+    assert setting.state.drift["confidence"].num_values == 0
+    await setting.ask(150, gain=0.5)
+    assert setting.state.drift["confidence"].num_values == 1
 
 
 async def test_another_policy_begins_anew(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 
 import serve_app.patterns.shadow.mirror
 import serve_app.patterns.shadow.report
-from serve_app.confidence import ThresholdRule
+from serve_app.confidence import Decision, ThresholdRule
 from serve_app.confidence.watch import Watch, reference_of
 from serve_app.config import CascadeSettings
 from serve_app.config.watch import WatchSettings
@@ -39,10 +39,10 @@ class Setting:
             raise self._score
         return self._score
 
-    def accepted(self, query=QUERY, route=ROUTE, text="the small answer", choice_index=0):
+    def accepted(self, query=QUERY, route=ROUTE, text="the small answer", choice_index=0, basis="answer"):
         trace = Trace(query)
         trace.route = route
-        self.auditor.accepted(query, trace, text, choice_index)
+        self.auditor.accepted(Decision(True, 0.9, "", basis), query, trace, text, choice_index)
 
     async def ended(self):
         async with asyncio.timeout(10):
@@ -112,6 +112,15 @@ async def test_only_the_sample_and_only_the_first_choice_is_audited():
         assert (one.reports, one.large.calls) == ([], [])
 
 
+@pytest.mark.parametrize(("basis", "audits"), [("answer", 1), ("gain", 1), ("uncovered", 0)])
+async def test_an_answer_that_the_rule_has_no_threshold_for_is_not_audited(basis, audits):
+    """One kept for its gain is: the bounds are part of what the guarantee is for."""
+    setting = Setting(score=0.0)
+    setting.accepted(basis=basis)
+    await setting.ended()
+    assert (setting.audits(), len(setting.reports)) == ((audits, audits), audits)
+
+
 async def test_a_route_without_a_target_is_not_audited():
     setting = Setting()
     setting.accepted(route=None)
@@ -120,11 +129,12 @@ async def test_a_route_without_a_target_is_not_audited():
     assert setting.reports == []
 
 
-async def test_what_cannot_be_judged_is_billed_and_says_nothing():
+async def test_what_cannot_be_judged_is_billed_and_counted_and_says_nothing():
     setting = Setting(score=None)
     setting.accepted()
     await setting.ended()
     assert setting.audits() == (0, 0)
+    assert setting.watch.report()["legal"].num_not_scored == 1
     assert (setting.reports[0].score, setting.reports[0].account.reason) == (None, "audit: not scored")
     assert setting.shadows.num_finished == 1
 
