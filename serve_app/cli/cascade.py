@@ -68,6 +68,8 @@ def fit(
     from serve_app.training.cascade import FitOptions, evaluate, fit_table, read_attempts, tabulate
     from serve_app.training.cascade.budget_fit import fit_budget
 
+    if checkpoint and decide == "full":
+        raise typer.BadParameter("nothing is looked at before the end with --decide full", param_hint="--checkpoint")
     options = FitOptions(
         alpha=alpha,
         route_alpha=_targets(route or []),
@@ -239,5 +241,11 @@ def _explain(policy: "CascadePolicy") -> None:
 
 def _lack(num_rows: int, found: Any) -> str:
     if found.needed_labels is None:
-        return f"No threshold brings the risk clearly under {found.alpha:.1%}, so more labels would not help."
-    return f"It has {num_rows} labelled rows and needs about {found.needed_labels} to keep {found.alpha:.1%}."
+        return (
+            f"Even by the lower confidence bound, every threshold's risk is above {found.alpha:.1%}: more labels would "
+            "not help, a better small model or a higher target would."
+        )
+    return (
+        f"It cannot be told yet whether {found.alpha:.1%} can be kept: it has {num_rows} labelled rows; label more, "
+        f"about {found.needed_labels} in all (rough)."
+    )

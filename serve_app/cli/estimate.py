@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serve_app.cli.label import Concurrency, Option, bar, parse_options, single_errors
-from serve_app.core import DataError
+from serve_app.core import DataError, EngineError, HeadraceError
 
 if TYPE_CHECKING:
-    from serve_app.cli.estimating.outcome import Refused, Tried
+    from serve_app.cli.estimating.outcome import Failed, Outcome, Refused, Tried
     from serve_app.labelling.item import Scorer
 
 _KEY_ENV = "HEADRACE_API_KEY"
@@ -70,11 +70,13 @@ def estimate(
     )
     with bar("Asking", len(read.requests), not as_json) as advance, single_errors():
         outcomes = asyncio.run(source.collect(read.requests, advance))
-    tried, refused = _parted(outcomes)
-    with bar("Comparing", len(tried), not as_json) as advance, single_errors():
-        scores, problems = asyncio.run(_scores(judge, tried, concurrency, advance))
+    tried, refused, failed = _parted(outcomes)
+    if failed and not tried:
+        raise EngineError(f"None of {len(outcomes)} requests was answered; the first failed: {failed[0].error}")
     if keep is not None:
         _keep(keep, tried)
+    with bar("Comparing", len(tried), not as_json) as advance, single_errors():
+        scores, problems = asyncio.run(_scores(judge, tried, concurrency, advance))
     found = {
         "log": str(log),
         "lines": read.num_lines,
@@ -82,7 +84,7 @@ def estimate(
         "scorer": judge.name,
         "price_version": prices.version,
         "models": {"now": models.now, "small": models.small, "large": models.large},
-        **figures(tried, refused, scores, costs(tried, prices, models), seed),
+        **figures(tried, refused, failed, scores, costs(tried, prices, models), seed),
     }
     if problems:
         found["warnings"].append(f"{len(problems)} answers could not be compared, the first because: {problems[0]}")
@@ -97,23 +99,27 @@ def estimate(
     show(found, console if console.is_terminal or "COLUMNS" in os.environ else Console(width=120))
 
 
-def _parted(outcomes: "Sequence[Tried | Refused]") -> "tuple[list[Tried], list[Refused]]":
-    from serve_app.cli.estimating.outcome import Refused, Tried
+def _parted(outcomes: "Sequence[Outcome]") -> "tuple[list[Tried], list[Refused], list[Failed]]":
+    from serve_app.cli.estimating.outcome import Failed, Refused, Tried
 
     tried = [one for one in outcomes if isinstance(one, Tried)]
-    return tried, [one for one in outcomes if isinstance(one, Refused)]
+    refused = [one for one in outcomes if isinstance(one, Refused)]
+    return tried, refused, [one for one in outcomes if isinstance(one, Failed)]
 
 
 async def _scores(
     judge: "Scorer", tried: "Sequence[Tried]", concurrency: int, advance: Any
-) -> tuple[list[float | None], list[DataError]]:
+) -> tuple[list[float | None], list[HeadraceError]]:
     """Of the accepted answers, against the large ones; None where there is none, or it cannot be told.
 
-    Also why, where the scorer finds nothing to compare with, such as a large answer without the number it looks for.
+    Also why, where the scorer finds nothing to compare with, such as a large answer without the number it looks for, or
+    a judge does not answer.
     """
+    from serve_app.cli.estimating.patience import Patience
     from serve_app.labelling.item import Item
 
-    free, problems = asyncio.Semaphore(concurrency), []
+    patience, free = Patience(), asyncio.Semaphore(concurrency)
+    problems: list[HeadraceError] = []
 
     async def one(found: "Tried") -> float | None:
         score = None
@@ -122,8 +128,9 @@ async def _scores(
             item = Item(found.request.question, found.small_answer, reference=large, large_answer=large)
             async with free:
                 try:
-                    score = await judge.score(item)
-                except DataError as problem:
+                    with patience.attempt():
+                        score = await judge.score(item)
+                except (DataError, EngineError) as problem:
                     problems.append(problem)
         advance(1)
         return score

@@ -33,8 +33,11 @@ def label(
     out: Annotated[Path, typer.Option(help="File for the rows with small_right and large_right.")],
     option: Option = None,
     untold: Annotated[
-        Literal["drop", "wrong"], typer.Option(help="Rows whose small answer the scorer cannot judge.")
-    ] = "drop",
+        Literal["drop", "wrong"],
+        typer.Option(
+            help="Rows whose small answer the scorer cannot judge; drop: a guarantee leaves such answers out."
+        ),
+    ] = "wrong",
     drop_text: Annotated[
         bool, typer.Option("--drop-text", help="Write no question, answer or reference: what `cascade fit` reads.")
     ] = False,
@@ -136,7 +139,7 @@ def _sandbox() -> list[str]:
     """What kept the programs in on this machine."""
     from serve_app.labelling.sandbox.run import run_tests
 
-    namespaces = run_tests("", ["pass"]).namespaces
+    namespaces = run_tests("", ["pass"], without_namespaces=True).namespaces
     return [*(f"{name} namespace" for name in namespaces), "audit hook", "resource limits"]
 
 
@@ -147,7 +150,8 @@ def _sentence(figures: dict[str, Any]) -> str:
     if figures["large_right"] is not None:
         parts.append(f"large answers {figures['large_right']:.1%} over {figures['large_rows']:,} rows")
     if figures["untold"]:
-        parts.append(f"{figures['untold']:,} small answers could not be judged")
+        fate = "are left out" if figures["written"] < figures["rows"] else "count as wrong"
+        parts.append(f"{figures['untold']:,} small answers could not be judged and {fate}")
     if "sandbox" in figures:
         parts.append(f"programs were kept in by {', '.join(figures['sandbox'])}")
     return "; ".join(parts) + "."

@@ -78,7 +78,8 @@ async def label_rows(
 
     Raises DataError naming the line where an item lacks what the scorer needs; what was scored until then is kept.
     """
-    labels = {row_id: label for row_id, label in progress.read().items() if row_id in {row.id for _, row in rows}}
+    ids = {row.id for _, row in rows}
+    labels = {row_id: label for row_id, label in progress.read().items() if row_id in ids}
     on_row(len(labels))
     free = asyncio.Semaphore(concurrency)
     with progress.begin(labels) as out:

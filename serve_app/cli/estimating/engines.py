@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from serve_app.config.nodes import AdapterSource, NodeSettings
 from serve_app.config.routing import RouterSettings
-from serve_app.core import ConfigError, Engine
-
-if TYPE_CHECKING:
-    from serve_app.router import DomainRouter
+from serve_app.core import ConfigError, Engine, Router
 
 
 @asynccontextmanager
@@ -33,8 +30,14 @@ async def running(node: NodeSettings, adapters: Mapping[str, AdapterSource], thr
             await engine.close()
 
 
-def router(settings: RouterSettings) -> DomainRouter:
-    """The configured router. Raises CatalogueError when its encoder is not there."""
+def router(settings: RouterSettings) -> Router:
+    """The configured router, with the pre-router where there is one. Raises CatalogueError without its encoder."""
+    from serve_app.confidence import gain
+    from serve_app.patterns.prerouter import PreRouter
+    from serve_app.router.conversation import last_text
     from serve_app.router.load import load_router
 
-    return load_router(settings, threads=1)
+    loaded = load_router(settings, threads=1)
+    if settings.gain is None:
+        return loaded
+    return PreRouter(loaded, gain.read(Path(settings.gain), loaded.encoder_digest), last_text)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from serve_app.cli.estimating.costs import Costs, IntArray
-from serve_app.cli.estimating.outcome import Refused, Tried
+from serve_app.cli.estimating.outcome import Failed, Refused, Tried
 from serve_app.confidence.risk import clopper_pearson_upper, fewest_accepted
 from serve_app.ledger.public import usd
 
@@ -25,7 +25,12 @@ _FEW = 100
 
 
 def figures(
-    tried: Sequence[Tried], refused: Sequence[Refused], scores: Sequence[float | None], costs: Costs, seed: int = 0
+    tried: Sequence[Tried],
+    refused: Sequence[Refused],
+    failed: Sequence[Failed],
+    scores: Sequence[float | None],
+    costs: Costs,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """All figures, as JSON has them. `scores`: agreement of the accepted answer with the large one, None: not known."""
     routes = [one.route for one in tried]
@@ -39,11 +44,12 @@ def figures(
     found = {
         "queries": len(tried),
         "refused": {"queries": len(refused), "reasons": dict(reasons.most_common())},
+        "failed": len(failed),
         "total": total,
         "routes": parts,
         "large_tokens_from": dict(Counter(costs.basis)),
     }
-    return {**found, "warnings": _warnings(found)}
+    return {**found, "warnings": _warnings(found, failed)}
 
 
 def saving_interval(now: IntArray, headrace: IntArray, seed: int = 0) -> tuple[float, float] | None:
@@ -89,9 +95,11 @@ def _part(
     }
 
 
-def _warnings(found: dict[str, Any]) -> list[str]:
+def _warnings(found: dict[str, Any], failed: Sequence[Failed]) -> list[str]:
     """What the figures cannot say, a sentence each."""
     said = []
+    if failed:
+        said.append(f"{len(failed)} of the requests failed and are left out, the first because: {failed[0].error}")
     refused, num_tried = found["refused"]["queries"], found["queries"]
     if refused:
         share = refused / (refused + num_tried)

@@ -9,8 +9,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from serve_app.cli.estimating import engines
-from serve_app.cli.estimating.outcome import Refused, Tried
-from serve_app.core import Call, Engine, PromptTooLong, Query, RequestError, Router, RouteScore, TokenStat, Usage
+from serve_app.cli.estimating.outcome import Failed, Outcome, Refused, Tried
+from serve_app.core import (
+    Call,
+    Engine,
+    EngineError,
+    PromptTooLong,
+    Query,
+    RequestError,
+    Router,
+    RouteScore,
+    TokenStat,
+    Usage,
+)
 from serve_app.labelling.requests import LoggedRequest
 
 if TYPE_CHECKING:
@@ -43,14 +54,12 @@ class InProcess:
         """`run_large`: the large model answers what the log has no response to."""
         self._settings, self._run_large, self._threads = settings, run_large, threads
 
-    async def collect(
-        self, requests: Sequence[LoggedRequest], on_done: Callable[[int], object]
-    ) -> list[Tried | Refused]:
+    async def collect(self, requests: Sequence[LoggedRequest], on_done: Callable[[int], object]) -> list[Outcome]:
         """See `Source`. Only one of the two models is loaded at a time."""
         small = await self._all_small(requests, on_done)
         answered = [one for one in small if isinstance(one, _Small)]
         judged = iter(self._judge(answered))
-        outcomes = [next(judged) if isinstance(one, _Small) else one for one in small]
+        outcomes: list[Outcome] = [next(judged) if isinstance(one, _Small) else one for one in small]
         missing = [one for one in answered if one.request.response is None] if self._run_large else []
         if not missing:
             return outcomes
@@ -59,11 +68,11 @@ class InProcess:
 
     async def _all_small(
         self, requests: Sequence[LoggedRequest], on_done: Callable[[int], object]
-    ) -> list[_Small | Refused]:
+    ) -> list[_Small | Refused | Failed]:
         node, router = self._settings.specialists, engines.router(self._settings.router)
         free = asyncio.Semaphore(node.max_rows)
 
-        async def one(engine: Engine, request: LoggedRequest) -> _Small | Refused:
+        async def one(engine: Engine, request: LoggedRequest) -> _Small | Refused | Failed:
             async with free:
                 outcome = await self._small(engine, router, request)
             on_done(1)
@@ -76,7 +85,7 @@ class InProcess:
             tasks = [group.create_task(one(engine, request)) for request in requests]
         return [task.result() for task in tasks]
 
-    async def _small(self, engine: Engine, router: Router, request: LoggedRequest) -> _Small | Refused:
+    async def _small(self, engine: Engine, router: Router, request: LoggedRequest) -> _Small | Refused | Failed:
         from serve_app.gateway.parse import chat_ask
 
         body = json.dumps({**request.body, "model": "auto"}).encode()
@@ -87,6 +96,8 @@ class InProcess:
             return _Small(request, query, route, await generate(engine, query, adapter))
         except RequestError as error:
             return Refused.by(request, error)
+        except EngineError as error:
+            return Failed(request, error)
 
     def _judge(self, answered: Sequence[_Small]) -> list[Tried]:
         """What the configured rule makes of the answers; without a cascade all are accepted."""
@@ -114,7 +125,7 @@ class InProcess:
             async with free:
                 try:
                     return await generate(engine, small.query, None)
-                except PromptTooLong:  # for this model only: its answer stays unknown
+                except (PromptTooLong, EngineError):  # of this model only: its answer stays unknown
                     return None
 
         async with engines.running(node, {}, self._threads) as engine, asyncio.TaskGroup() as group:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from serve_app.core import RequestError, Usage
+from serve_app.core import EngineError, RequestError, Usage
 from serve_app.labelling.requests import LoggedRequest
 
 
@@ -47,14 +47,23 @@ class Refused:
         return cls(request, f"{field_name}: {error.code or 'refused'}")
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request that went unanswered because of an engine, an endpoint or a server, through no fault of its own."""
+
+    request: LoggedRequest
+    error: EngineError
+
+
+Outcome = Tried | Refused | Failed
+
+
 class Source(Protocol):
     """Somebody who answers logged requests as the graph would."""
 
-    async def collect(
-        self, requests: Sequence[LoggedRequest], on_done: Callable[[int], object]
-    ) -> list[Tried | Refused]:
+    async def collect(self, requests: Sequence[LoggedRequest], on_done: Callable[[int], object]) -> list[Outcome]:
         """One outcome a request, in their order; `on_done` is told how many more are done.
 
-        Raises ConfigError or EngineError when it cannot answer at all.
+        Raises ConfigError, or EngineError where no engine can be started.
         """
         ...

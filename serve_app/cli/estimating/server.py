@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from serve_app.cli.estimating.costs import Models
-from serve_app.cli.estimating.outcome import Refused, Tried
-from serve_app.core import ConfigError, RequestError, Usage
+from serve_app.cli.estimating.outcome import Failed, Outcome, Refused, Tried
+from serve_app.cli.estimating.patience import Patience
+from serve_app.core import ConfigError, EngineError, RequestError, Usage
 from serve_app.labelling.chat import ChatEndpoint, reply_text
 from serve_app.labelling.requests import LoggedRequest
 
@@ -21,13 +22,12 @@ class Server:
         self._endpoint, self._run_large = endpoint, run_large
         self._models = {"specialists": models.small, "fallback": models.large}
         self._free = asyncio.Semaphore(concurrency)
+        self._patience = Patience()
 
-    async def collect(
-        self, requests: Sequence[LoggedRequest], on_done: Callable[[int], object]
-    ) -> list[Tried | Refused]:
+    async def collect(self, requests: Sequence[LoggedRequest], on_done: Callable[[int], object]) -> list[Outcome]:
         """See `Source`."""
 
-        async def one(request: LoggedRequest) -> Tried | Refused:
+        async def one(request: LoggedRequest) -> Outcome:
             async with self._free:
                 outcome = await self._try(request)
             on_done(1)
@@ -37,11 +37,14 @@ class Server:
             tasks = [group.create_task(one(request)) for request in requests]
         return [task.result() for task in tasks]
 
-    async def _try(self, request: LoggedRequest) -> Tried | Refused:
+    async def _try(self, request: LoggedRequest) -> Outcome:
         try:
-            return await self._tried(request)
+            with self._patience.attempt():
+                return await self._tried(request)
         except RequestError as error:
             return Refused.by(request, error)
+        except EngineError as error:
+            return Failed(request, error)
 
     async def _tried(self, request: LoggedRequest) -> Tried:
         answer = await self._endpoint.complete({**request.body, "model": "auto"})

@@ -1,12 +1,37 @@
-"""The answer process: runs the program once, then calls its functions for the examiner, value in and value out."""
+"""The answer process: runs the program once, then calls its functions for the examiner, value in and value out.
+
+An interpreter of its own, not a copy of the examiner: what the examiner loaded must not be in the program's memory.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from types import ModuleType
 from typing import Any
 
 from serve_app.labelling.sandbox.wire import decode, encode, receive, send
+
+
+def main() -> None:
+    """Serve on the two pipes that the last arguments number; the first request is the job. Ends the process."""
+    requests, replies = int(sys.argv[-2]), int(sys.argv[-1])
+    try:
+        sys.set_int_max_str_digits(0)
+        job = receive(requests)
+        _put_up_hook(job["folder"])
+        serve(requests, replies, job["setup"], job["code"])
+    finally:
+        os._exit(0)
+
+
+def _put_up_hook(folder: str) -> None:
+    """And leave no way to it: no module, no name in a frame."""
+    from serve_app.labelling.sandbox import hook
+
+    hook.watch(folder)
+    for name in [name for name in sys.modules if name.startswith("serve_app")]:
+        del sys.modules[name]
 
 
 def serve(requests: int, replies: int, setup: str, code: str) -> None:

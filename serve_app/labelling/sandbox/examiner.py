@@ -1,4 +1,4 @@
-"""The examiner process: forks the answer process, then runs the tests against stand-ins for the program's functions."""
+"""The examiner process: starts the answer process, then runs the tests against stand-ins for its functions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ import importlib
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
-from serve_app.labelling.sandbox import answer, fence
+from serve_app.labelling.sandbox import fence
 from serve_app.labelling.sandbox.wire import WireError, decode, encode, receive, send
 
 _BUILTINS = frozenset(dir(builtins))
+_ANSWER = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from serve_app.labelling.sandbox.answer import main; "
+    "sys.path.pop(0); main()"
+)
 
 
 class ProgramFailed(BaseException):
@@ -82,6 +87,11 @@ class Program:
     def __init__(self, process_id: int, requests: int, replies: int) -> None:
         self._process_id, self._requests, self._replies = process_id, requests, replies
 
+    def begin(self, job: dict[str, str]) -> None:
+        """Hand over the program. Raises nothing: one that is gone already is found out by `names`."""
+        with suppress(BrokenPipeError):
+            send(self._requests, job)
+
     def names(self) -> dict[str, Any]:
         """What the program defined. Raises ProgramFailed when it did not run to its end."""
         reply = self._received()
@@ -130,6 +140,10 @@ def main() -> None:
     sys.set_int_max_str_digits(0)
     job, result = receive(0), os.dup(1)
     in_effect = fence.separate(job["folder"], job["disk_bytes"])
+    missing = [name for name in fence.NAMESPACES if name not in in_effect]
+    if missing and not job["without_namespaces"]:
+        send(result, {"nonce": receive(0)["nonce"], "missing": missing})
+        os._exit(0)
     program = _start(job, result)
     fence.hide()
     exam = receive(0)  # only now, so that the answer process has never had it
@@ -155,17 +169,16 @@ def _start(job: Any, result: int) -> Program:
     if process_id := os.fork():
         os.close(ask_read)
         os.close(reply_write)
-        return Program(process_id, ask_write, reply_read)
+        program = Program(process_id, ask_write, reply_read)
+        program.begin({name: job[name] for name in ("folder", "setup", "code")})
+        return program
     try:
         os.dup2(null, 0)
-        for descriptor in (result, ask_write, reply_read, null):
-            os.close(descriptor)
+        for descriptor in (ask_read, reply_write):
+            os.set_inheritable(descriptor, True)
         fence.confine(job["timeout_s"], job["memory_bytes"], job["disk_bytes"])
-        fence.watch(job["folder"])
-        serve, setup, code = answer.serve, job["setup"], job["code"]
-        for name in [name for name in sys.modules if name.startswith("serve_app")]:
-            del sys.modules[name]
-        serve(ask_read, reply_write, setup, code)
+        arguments = ["-I", "-S", "-c", _ANSWER, job["root"], str(ask_read), str(reply_write)]
+        os.execve(sys.executable, [sys.executable, *arguments], {})
     finally:
         os._exit(0)
 

@@ -26,6 +26,7 @@ _BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from serve_app.labelling.sandbox.examiner import main; "
     "sys.path.pop(0); main()"
 )
+_ROOT = str(Path(serve_app.__file__).parent.parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +51,21 @@ class Outcome:
     untestable: bool = False
     """The tests hand over something that cannot cross to the program: nothing is known of it."""
     namespaces: tuple[str, ...] = ()
-    """Kernel namespaces that the program was kept in; none: the audit hook alone kept it from network and files."""
+    """Kernel namespaces that the program was kept in; where some lack, the audit hook alone did their part."""
 
 
 def run_tests(
-    code: str, tests: Sequence[str], setup: str = "", limits: Limits | None = None, run_all: bool = False
+    code: str,
+    tests: Sequence[str],
+    setup: str = "",
+    limits: Limits | None = None,
+    run_all: bool = False,
+    without_namespaces: bool = False,
 ) -> Outcome:
     """Run a program and its tests; stops at the first failure unless `run_all`. Blocks; use a thread.
 
-    Raises ConfigError where the system has no process limits (Windows).
+    Raises ConfigError where the system has no process limits (Windows), and, unless `without_namespaces`, where the
+    kernel does not keep programs apart: nothing is run then.
     """
     if os.name != "posix":
         raise ConfigError("Running programs needs a POSIX system with process limits; label code on Linux or macOS.")
@@ -71,6 +78,8 @@ def run_tests(
         "code": code,
         "setup": setup,
         "folder": os.path.realpath(folder),
+        "root": _ROOT,
+        "without_namespaces": without_namespaces,
         "timeout_s": limits.timeout_s,
         "memory_bytes": limits.memory_bytes,
         "disk_bytes": limits.disk_bytes,
@@ -85,7 +94,7 @@ def run_tests(
 
 def _examined(told: bytes, folder: Path, timeout_s: float) -> bytes | None:
     """What the examiner wrote; None when the time was up. None of its processes is left."""
-    command = [sys.executable, "-I", "-S", "-c", _BOOT, str(Path(serve_app.__file__).parent.parent)]
+    command = [sys.executable, "-I", "-S", "-c", _BOOT, _ROOT]
     process = subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -114,4 +123,10 @@ def _outcome(written: bytes | None, nonce: str, total: int) -> Outcome:
         return Outcome(0, total, "the examiner was ended from outside")
     if not secrets.compare_digest(str(said["nonce"]), nonce):
         return Outcome(0, total, "the outcome is not the examiner's")
+    if "missing" in said:
+        raise ConfigError(
+            f"The kernel allows no {', '.join(said['missing'])} namespace here, so that an audit hook alone would keep "
+            "programs from this machine. Run them where it does, or, on a machine to throw away, with the option "
+            "without_namespaces=true."
+        )
     return Outcome(int(said["passed"]), total, said["reason"], said["untestable"], tuple(said["namespaces"]))

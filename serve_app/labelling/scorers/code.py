@@ -26,6 +26,8 @@ class Code:
     memory_mb: int = 512
     partial: bool = False
     """Score the share of tests that pass."""
+    without_namespaces: bool = False
+    """Run programs also where no kernel namespaces keep them in: on a machine to throw away."""
 
     async def score(self, item: Item) -> float | None:
         """See `Scorer`."""
@@ -50,4 +52,4 @@ class Code:
                     f"`tests` {number} is no Python of this interpreter: {error.msg}; correct it."
                 ) from error
         limits = Limits(self.timeout_s, self.memory_mb << 20)
-        return run_tests(bare_code(item.answer), item.tests, item.setup, limits, run_all=self.partial)
+        return run_tests(bare_code(item.answer), item.tests, item.setup, limits, self.partial, self.without_namespaces)

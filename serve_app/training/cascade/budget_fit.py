@@ -102,4 +102,4 @@ def _with_point(
         changes["thresholds"] = stricter_thresholds(confidence, point.threshold)
         changes["accepted_share"] = float(accepted.mean()) if len(table) else 0.0
         changes["observed_risk"] = float((~right[accepted]).mean()) if accepted.any() else None
-    return with_references(RoutePolicy(**{**dict(draft), **changes}), table)
+    return with_references(RoutePolicy(**{**dict(draft), **changes}), table, options)

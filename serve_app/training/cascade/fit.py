@@ -49,7 +49,7 @@ def fit_table(table: Table, options: FitOptions) -> Fit:
     for draft in drafts:
         rows = part & ordered.of_group((draft.route, draft.adapter_version))
         cut = ordered.take(rows)
-        routes.append(with_references(set_threshold(draft, cut, ~right[rows], options), cut))
+        routes.append(with_references(set_threshold(draft, cut, ~right[rows], options), cut, options))
     return Fit(assemble(ordered, routes, options), threshold_part(table, options.model_share, options.seed))
 
 

@@ -8,15 +8,28 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from serve_app.confidence.evidence import Evidence
 from serve_app.core import DataError, RouteScore, TokenStat
+from serve_app.labelling.log import TEXT_FIELDS
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 TokenNumber = Annotated[float, Field(allow_inf_nan=True)]
 """A broken model may give NaN; its answers are part of the log."""
+
+_FROM_ESTIMATE = (
+    "missing; a fit learns from the tokens' statistics, and `headrace estimate --keep` writes rows that have them, "
+    "with the models loaded here (no --url)"
+)
+_IF_MISSING = {
+    **dict.fromkeys(("prompt_tokens", "tokens", "small_usage"), _FROM_ESTIMATE),
+    "small_right": "missing; `headrace label` adds it",
+}
+"""Field -> where it comes from."""
+_NOT_SERVED = ("sample_agreement", "passage_score")
+"""Features that no server measures yet: what learned from them would be asked about neutral values when it serves."""
 
 
 class _Row(BaseModel):
@@ -32,7 +45,7 @@ class TokenCounts(_Row):
 
 
 class LabelledAttempt(_Row):
-    """One query, the small model's whole answer to it, and the judgement."""
+    """One query, the small model's whole answer to it, and the judgement. Texts of a labelled log are left aside."""
 
     id: str = Field(min_length=1)
     """Unique in the file. Rows are dealt to model and threshold by it."""
@@ -54,21 +67,17 @@ class LabelledAttempt(_Row):
     """Score of the large answer; None: the large model was not asked."""
     small_usage: TokenCounts
     large_usage: TokenCounts | None = None
-    sample_agreement: Share | None = None
-    passage_score: Share | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_texts(cls, row: Any) -> Any:
+        return {name: row[name] for name in row if name not in TEXT_FIELDS} if isinstance(row, dict) else row
 
     def evidence(self, num_tokens: int | None = None) -> Evidence:
         """What a rule saw after the first `num_tokens`, or None: when the answer had ended."""
         seen = self.tokens if num_tokens is None else self.tokens[:num_tokens]
         stats = tuple(TokenStat(token_id, "", logprob, entropy, margin) for logprob, entropy, margin, token_id in seen)
-        return Evidence(
-            stats,
-            num_tokens is None,
-            self.route_score,
-            self.prompt_tokens,
-            self.sample_agreement,
-            self.passage_score,
-        )
+        return Evidence(stats, num_tokens is None, self.route_score, self.prompt_tokens)
 
     @property
     def route_score(self) -> RouteScore | None:
@@ -120,4 +129,12 @@ def _parse(line: bytes, source: str) -> LabelledAttempt:
     except ValidationError as error:
         first: Any = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{source}: {field or 'row'}: {first['msg']}.") from error
+        raise DataError(f"{source}: {field or 'row'}: {_why(field, first)}.") from error
+
+
+def _why(field: str, problem: Any) -> str:
+    if problem["type"] == "missing":
+        return _IF_MISSING.get(field, str(problem["msg"]))
+    if field in _NOT_SERVED:
+        return "the server does not measure this yet, so nothing may be fitted on it; leave it out of all rows"
+    return str(problem["msg"])

@@ -9,15 +9,20 @@ from serve_app.confidence.policy import RoutePolicy
 from serve_app.confidence.stages import deciding_stage
 from serve_app.confidence.watch import reference_of
 from serve_app.confidence.watch.watch import CONFIDENCE
-from serve_app.training.cascade.scores import probabilities_of
+from serve_app.training.cascade.options import FitOptions
+from serve_app.training.cascade.scores import decided_by_gain, probabilities_of
 from serve_app.training.cascade.table import Table
 
 WATCHED = ("mean_logprob", "log_prompt_tokens", "route_probability")
 """Features beside the confidence: how sure the model is, how long queries are, how clear their domain is."""
 
 
-def with_references(policy: RoutePolicy, table: Table) -> RoutePolicy:
-    """The policy with percentiles of the watched signals; as it is where it accepts nothing or there are no rows."""
+def with_references(policy: RoutePolicy, table: Table, options: FitOptions) -> RoutePolicy:
+    """The policy with percentiles of the watched signals; as it is where it accepts nothing or there are no rows.
+
+    Rows that the gain alone decides are left out, as the watch leaves them out: no model looked at their answers.
+    """
+    table = table.take(~decided_by_gain(table.gain, options.skip_small_above, options.keep_small_below))
     if policy.threshold is None or len(table) == 0:
         return policy
     probabilities = probabilities_of(policy, table)

@@ -7,7 +7,7 @@ import numpy as np
 from serve_app.confidence.model import FloatArray
 from serve_app.confidence.policy import RoutePolicy
 from serve_app.confidence.stages import staged_confidence
-from serve_app.training.cascade.table import Table
+from serve_app.training.cascade.table import BoolArray, Table
 
 
 def probabilities_of(policy: RoutePolicy, table: Table) -> FloatArray:
@@ -29,6 +29,13 @@ def confidence_of(
     """The strictness below which each row is accepted (num_rows,), the pre-router's say included."""
     staged = staged_confidence(probabilities_of(policy, table), policy.margins)
     return by_gain(staged, table.gain, skip_small_above, keep_small_below)
+
+
+def decided_by_gain(gain: FloatArray, skip_small_above: float | None, keep_small_below: float | None) -> BoolArray:
+    """Mask (num_rows,) of the rows whose small answer the pre-router's gain alone skips or keeps."""
+    skipped = gain > (np.inf if skip_small_above is None else skip_small_above)
+    kept = gain < (-np.inf if keep_small_below is None else keep_small_below)
+    return np.asarray(skipped | kept)
 
 
 def by_gain(

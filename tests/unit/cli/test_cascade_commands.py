@@ -78,6 +78,18 @@ def test_where_every_route_is_refused_the_policy_escalates_all_and_the_command_f
     assert all(route.threshold is None for route in read(tmp_path / "policy.json").routes)
 
 
+def test_a_refusal_says_whether_labels_would_help(logs, tmp_path):
+    write_attempts(attempts(60, routes=("few",), small_right=1.0), tmp_path / "few.jsonl")
+    write_attempts(attempts(200, routes=("hopeless",), small_right=0.0), tmp_path / "hopeless.jsonl")
+    told = {}
+    for name in ("few", "hopeless"):
+        command = ["fit", "--outcomes", str(tmp_path / f"{name}.jsonl"), "--out", str(tmp_path / "policy.json")]
+        told[name] = CliRunner().invoke(app, command).output.replace("\n", " ")
+    assert "cannot be told yet whether 5.0% can be kept: it has 60 labelled rows; label more, about" in told["few"]
+    assert "(rough)" in told["few"]
+    assert "every threshold's risk is above 5.0%: more labels would not help" in told["hopeless"]
+
+
 def test_a_budget_takes_its_prices_from_the_settings(logs, tmp_path):
     command = ("fit", "--outcomes", logs / "fit.jsonl.gz", "--out", tmp_path / "policy.json", "--budget-usd", "0.1")
     result = invoke(*command, "--config", "demo")
@@ -93,6 +105,7 @@ def test_a_budget_takes_its_prices_from_the_settings(logs, tmp_path):
         (["fit", "--outcomes", "{log}", "--out", "{out}", "--route", "leagl=.1"], 1, "No row has the route 'leagl'"),
         (["fit", "--outcomes", "{log}", "--out", "{out}", "--alpha", "2"], 1, "The alpha is 2"),
         (["fit", "--outcomes", "{log}", "--out", "{out}", "--target", "best"], 2, "best"),
+        (["fit", "--outcomes", "{log}", "--out", "{out}", "--decide", "full", "--checkpoint", "8"], 2, "--checkpoint"),
         (["fit", "--outcomes", "nosuch.jsonl", "--out", "{out}"], 1, "nosuch.jsonl cannot be read"),
         (["evaluate", "--outcomes", "{log}", "--policy", "nosuch.json"], 1, "Cannot read the cascade policy"),
         (["evaluate", "--outcomes", "{log}", "--policy", "{log}"], 1, "damaged"),

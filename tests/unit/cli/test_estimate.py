@@ -2,52 +2,35 @@
 
 import json
 import stat
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 
 import httpx
 import pytest
-import yaml
 from typer.testing import CliRunner
 
 from serve_app.cli.estimating import engines
 from serve_app.cli.estimating.costs import Models
-from serve_app.cli.estimating.in_process import InProcess
 from serve_app.cli.estimating.outcome import Refused, Tried
 from serve_app.cli.estimating.server import Server
 from serve_app.cli.main import app
 from serve_app.confidence import ThresholdRule
 from serve_app.config import Settings
-from serve_app.core import ConfigError, EngineError, RouteScore
-from serve_app.engines.fake import FakeAnswer, FakeEngine
+from serve_app.core import ConfigError
 from serve_app.gateway import PrometheusMetrics, Services, create_app
 from serve_app.labelling import chat
-from serve_app.labelling.requests import LoggedRequest
 from serve_app.ledger import PriceBook, Recorder
 from serve_app.patterns import Cascade, Fixed, Node, Pattern, Routed, Single
-
-SETTINGS = {
-    "specialists": {"model": "small", "max_context_tokens": 64, "engine": "fake"},
-    "fallback": {"model": "large", "engine": "fake"},
-    "adapters": {"legal": {"path": "shipped:legal"}},
-    "routes": {"adapters": {"legal": "legal"}},
-    "cascade": {"threshold": 0.5, "prefix_tokens": 3},
-    "prices": {
-        "version": "t",
-        "models": {
-            "small": {"input_usd_per_mtok": "1", "output_usd_per_mtok": "1"},
-            "large": {"input_usd_per_mtok": "10", "output_usd_per_mtok": "10"},
-        },
-    },
-}
-MODELS = Models("large", "small", "large")
-
-
-class KeywordRouter:
-    async def score(self, conversation):
-        label = "legal" if "contract" in conversation[-1].content else "general"
-        return RouteScore(label, 0.8, {label: 0.8, "other": 0.2})
+from tests.unit.cli.estimating import (
+    LOG,
+    MODELS,
+    SETTINGS,
+    KeywordRouter,
+    collect,
+    in_process,
+    large_engine,
+    run,
+    small_engine,
+)
 
 
 class Nowhere:
@@ -73,35 +56,6 @@ class Names:
         return self.patterns[model]
 
 
-def small_engine():
-    script = {"hard": FakeAnswer("I am not sure about this at all", logprob=-3.0), "easy": "four words of answer"}
-    return FakeEngine(script, "a legal answer", adapters={"legal": "v1"}, model="small", max_context_tokens=64)
-
-
-def large_engine():
-    return FakeEngine(default="the large model says this", model="large")
-
-
-@pytest.fixture
-def here(monkeypatch):
-    """The engines of the settings are scripted ones; returns those that were started, by model."""
-    started = {}
-
-    @asynccontextmanager
-    async def running(node, adapters, threads):
-        started[node.model] = small_engine() if node.model == "small" else large_engine()
-        yield started[node.model]
-
-    monkeypatch.setattr(engines, "running", running)
-    monkeypatch.setattr(engines, "router", lambda settings: KeywordRouter())
-    return started
-
-
-def in_process(run_large=False, **cascade):
-    settings = {**SETTINGS, "cascade": {**SETTINGS["cascade"], **cascade}}
-    return InProcess(Settings.model_validate(settings), run_large, 1)
-
-
 @pytest.fixture
 def server():
     """A gateway over the same engines, asked through its whole HTTP side."""
@@ -121,27 +75,6 @@ def server():
         return Server(chat.ChatEndpoint("http://gateway", transport=transport), models, run_large, 2)
 
     return build
-
-
-def logged(line, text, response=None, **extra):
-    return LoggedRequest(f"r{line}", line, {"messages": [{"role": "user", "content": text}], **extra}, response)
-
-
-LOG = [
-    logged(1, "easy", "Four words of answer."),
-    logged(2, "hard", "No."),
-    logged(3, "a contract"),
-    logged(4, "easy", tools=[{"type": "function"}]),
-    logged(5, "hard"),
-    logged(6, "word " * 80, "Long."),
-]
-
-
-async def collect(source):
-    done = []
-    outcomes = await source.collect(LOG, done.append)
-    assert sum(done) == len(LOG)
-    return outcomes
 
 
 @pytest.mark.parametrize("run_large", [False, True])
@@ -204,20 +137,6 @@ async def test_a_foreign_engine_needs_its_graph():
     with pytest.raises(ConfigError, match="--url"):
         async with engines.running(node.specialists, {}, 1):
             pass
-
-
-@pytest.fixture
-def files(tmp_path):
-    log, config = tmp_path / "log.jsonl", tmp_path / "settings.yaml"
-    rows = [{"messages": one.body["messages"], "response": one.response} for one in LOG[:3]]
-    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    config.write_text(yaml.safe_dump(SETTINGS))
-    return log, config
-
-
-def run(files, *arguments):
-    log, config = files
-    return CliRunner().invoke(app, ["estimate", "--log", str(log), "--config", str(config), *map(str, arguments)])
 
 
 def test_the_command_prints_one_object(files, here):
@@ -283,20 +202,6 @@ def test_what_is_kept_can_be_labelled_and_fitted(files, here, tmp_path):
     arguments = ["label", "--log", str(kept), "--scorer", "agreement", "--out", str(labelled), "--drop-text"]
     assert CliRunner().invoke(app, arguments).exit_code == 0
     assert [attempt.small_right for attempt in read_attempts(labelled)] == [1.0, 0.0, 0.0]
-
-
-def test_a_server_that_is_away_is_one_sentence(files, monkeypatch):
-    async def no_sleep(seconds):
-        pass
-
-    def away(request):
-        raise httpx.ConnectError("refused")
-
-    endpoint = partial(chat.ChatEndpoint, transport=httpx.MockTransport(away), sleep=no_sleep)
-    monkeypatch.setattr(chat, "ChatEndpoint", endpoint)
-    done = run(files, "--url", "http://127.0.0.1:1")
-    assert isinstance(done.exception, EngineError)
-    assert "cannot be reached" in str(done.exception)
 
 
 def test_a_model_without_a_price_is_named(files, here):

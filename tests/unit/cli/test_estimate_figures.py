@@ -60,7 +60,7 @@ def test_tokens_that_nobody_counted_are_estimated_at_the_rate_of_the_small_answe
 def test_shares_risks_and_savings_by_route():
     rows = [tried(True)] * 60 + [tried(False)] * 20 + [tried(True, route="code")] * 20
     scores = [1.0] * 54 + [0.0] * 6 + [None] * 20 + [1.0] * 20
-    found = figures(rows, [], scores, costs(rows, PRICES, MODELS))
+    found = figures(rows, [], [], scores, costs(rows, PRICES, MODELS))
     total, legal, code = found["total"], found["routes"]["legal"], found["routes"]["code"]
     assert (legal["queries"], legal["share"], legal["accepted_share"]) == (80, 0.8, 0.75)
     assert (legal["compared"], legal["differing"], legal["risk"]) == (60, 6, 0.1)
@@ -79,7 +79,7 @@ def test_shares_risks_and_savings_by_route():
 def test_what_cannot_be_said_is_said():
     rows = [tried(True, large=None, large_usage=None)]
     refused = [Refused.by(REQUEST, RequestError("no", "messages.3.tool_calls", "unsupported_parameter"))] * 3
-    found = figures(rows, refused, [None], costs(rows, PRICES, MODELS))
+    found = figures(rows, refused, [], [None], costs(rows, PRICES, MODELS))
     assert found["refused"] == {"queries": 3, "reasons": {"messages.tool_calls: unsupported_parameter": 3}}
     assert found["total"]["risk"] is None
     said = " ".join(found["warnings"])
@@ -93,7 +93,7 @@ def test_what_cannot_be_said_is_said():
 
 
 def test_no_request_at_all_gives_no_figure_and_no_error():
-    found = figures([], [], [], costs([], PRICES, MODELS))
+    found = figures([], [], [], [], costs([], PRICES, MODELS))
     assert found["total"]["saved_share"] is None
     assert report.sentence(found["total"]) == "Nothing was priced."
 

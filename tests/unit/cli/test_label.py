@@ -58,6 +58,12 @@ def test_rows_keep_what_they_had_and_get_their_labels(log, tmp_path):
     assert list(tmp_path.iterdir()) == [log, out] or {*tmp_path.iterdir()} == {log, out}
 
 
+def test_with_text_or_without_fit_reads_the_rows(log, tmp_path):
+    out = tmp_path / "labelled.jsonl"
+    run("--log", log, "--scorer", "numeric", "--out", out)
+    assert [attempt.small_right for attempt in read_attempts(out)] == [1.0, 0.0]
+
+
 def test_without_text_the_rows_are_what_fit_reads(log, tmp_path):
     out = tmp_path / "labelled.jsonl"
     done = run("--log", log, "--scorer", "numeric", "--out", out, "--drop-text", "--json")
@@ -70,12 +76,12 @@ def test_what_cannot_be_judged_is_dropped_or_wrong(log, tmp_path):
     rows = [{**ROWS[0], "choices": ["one", "two"], "reference": "B", "small_answer": "Hm."}]
     log.write_text(json.dumps(rows[0]) + "\n")
     out = tmp_path / "labelled.jsonl"
-    unsure = ("--log", log, "--scorer", "choice", "--out", out, "--option", "unstated=unknown", "--json")
-    figures = json.loads(run(*unsure).stdout)
+    unsure = ("--log", log, "--scorer", "choice", "--out", out, "--option", "unstated=unknown")
+    assert "1 small answers could not be judged and count as wrong" in run(*unsure).stdout
+    assert read(out)[0]["small_right"] == 0.0
+    figures = json.loads(run(*unsure, "--untold", "drop", "--json").stdout)
     assert (figures["written"], figures["untold"]) == (0, 1)
     assert out.read_text() == ""
-    run(*unsure, "--untold", "wrong")
-    assert read(out)[0]["small_right"] == 0.0
 
 
 def test_mistakes_are_told_in_a_sentence(log, tmp_path):
@@ -92,6 +98,7 @@ def test_mistakes_are_told_in_a_sentence(log, tmp_path):
 def test_with_programs_it_says_what_kept_them_in(log, tmp_path):
     row = {"id": "a", "small_answer": "def f(): return 1", "tests": ["assert f() == 1"]}
     log.write_text(json.dumps(row) + "\n")
-    done = run("--log", log, "--scorer", "code", "--out", tmp_path / "out.jsonl")
+    option = ("--option", "without_namespaces=true")
+    done = run("--log", log, "--scorer", "code", "--out", tmp_path / "out.jsonl", *option)
     assert "small answers score 100.0%; programs were kept in by" in done.stdout
     assert "audit hook, resource limits." in done.stdout

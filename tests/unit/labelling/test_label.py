@@ -66,6 +66,24 @@ async def test_a_run_that_broke_off_goes_on_where_it_stopped(tmp_path, progress)
     assert sum(done) == len(labels) == 3
 
 
+class Counted(list):
+    """Counts how often it is gone through."""
+
+    num_times = 0
+
+    def __iter__(self):
+        self.num_times += 1
+        return super().__iter__()
+
+
+async def test_going_on_takes_no_longer_a_label_the_more_rows_there_are(tmp_path, progress):
+    log = write_log(tmp_path / "log.jsonl", *(row(number) for number in range(40)))
+    rows = Counted(read_log(log))
+    for _ in range(2):
+        await label_rows(rows, log, Counting(), progress, 4)
+    assert rows.num_times < 8
+
+
 async def test_labels_of_another_log_or_scorer_are_not_mixed_in(tmp_path, progress):
     log = write_log(tmp_path / "log.jsonl", row(1))
     await label_rows(read_log(log), log, scorer("numeric"), progress, 1)

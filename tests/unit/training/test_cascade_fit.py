@@ -1,5 +1,6 @@
 """The fit: rows of model and threshold apart, repeatable, refusing with a number, and a guarantee that holds."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from serve_app.confidence.policy import read, write
 from serve_app.confidence.risk import clopper_pearson_upper
 from serve_app.core import ConfigError, DataError
-from serve_app.training.cascade import FitOptions, fit, fit_table, tabulate
+from serve_app.training.cascade import FitOptions, Prices, fit, fit_table, tabulate
+from serve_app.training.cascade.budget_fit import fit_budget
 from serve_app.training.cascade.fit import learn
 from serve_app.training.cascade.scores import confidence_of
 from serve_app.training.cascade.threshold import set_threshold
@@ -119,6 +121,44 @@ def test_rows_beyond_the_gain_bounds_are_skipped_or_kept():
     found = fit_table(tabulate(LOG, options.stages), options)
     assert (found.policy.skip_small_above, found.policy.keep_small_below) == (0.5, 0.2)
     assert all(0.1 < policy.accepted_share < 0.6 for policy in found.policy.routes if policy.threshold is not None)
+
+
+def test_references_for_drift_leave_out_rows_that_the_gain_alone_decides():
+    """Skipped rows have the shortest queries, kept ones the longest: with them the percentiles would reach there."""
+    rows = [
+        row.model_copy(update={"prompt_tokens": 3 if row.gain > 0.7 else 3000 if row.gain < 0.3 else 30}) for row in LOG
+    ]
+    options = replace(OPTIONS, alpha=0.3, skip_small_above=0.7, keep_small_below=0.3)
+    table = tabulate(rows, options.stages)
+    prices = Prices(1, 3, 10, 30)
+    for found in (fit_table(table, options), fit_budget(table, options, prices, 1.0)):
+        watched = [policy for policy in found.policy.routes if policy.threshold is not None]
+        assert watched
+        for policy in watched:
+            assert set(policy.references["log_prompt_tokens"].quantiles) == {math.log1p(30)}
+
+
+def test_where_the_gain_decides_every_row_there_is_nothing_to_refer_to():
+    rows = attempts(200, routes=("legal",), gain=0.1, small_right=1.0)
+    (found,) = fit(rows, replace(OPTIONS, keep_small_below=0.3)).routes
+    assert (found.threshold is not None, found.references) == (True, {})
+
+
+def guess(num_wrong, num_rows, alpha):
+    """Labels asked for where every row has the same confidence."""
+    draft = learn(tabulate(attempts(200, routes=("legal",)), ()), FitOptions(alpha=alpha, decide="full"))[0][0]
+    (row,) = attempts(1, routes=("legal",))
+    same = tabulate([row.model_copy(update={"id": str(number)}) for number in range(num_rows)], ())
+    wrong = np.arange(num_rows) < num_wrong
+    return set_threshold(draft, same, wrong, FitOptions(alpha=alpha, decide="full")).needed_labels
+
+
+@pytest.mark.parametrize(("num_wrong", "tellable"), [(4, True), (6, True), (7, True), (15, False), (40, False)])
+def test_that_labels_would_not_help_is_said_only_where_the_lower_bound_says_so(num_wrong, tellable):
+    """Of 50 rows at a target of 10 %: 7 wrong may be bad luck (lower bound 8.0 %), 15 may not."""
+    needed = guess(num_wrong, 50, 0.1)
+    assert (needed is not None) is tellable
+    assert needed is None or needed > 250
 
 
 @pytest.mark.parametrize(

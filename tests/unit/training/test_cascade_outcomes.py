@@ -61,6 +61,28 @@ def test_a_bad_row_is_named_by_line_and_field(tmp_path, changes, field):
         read_attempts(tmp_path / "log.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"sample_agreement": 0.5}, "sample_agreement: the server does not measure this yet"),
+        ({"passage_score": None}, "passage_score: the server does not measure this yet"),
+        ({"prompt_tokens": "absent"}, "prompt_tokens: missing; .* `headrace estimate --keep`"),
+        ({"tokens": "absent"}, "tokens: missing; .* `headrace estimate --keep`"),
+        ({"small_right": "absent"}, "small_right: missing; `headrace label`"),
+    ],
+)
+def test_what_a_row_lacks_or_has_too_early_is_said_with_what_to_do(tmp_path, changes, sentence):
+    (tmp_path / "log.jsonl").write_text(line(**changes) + "\n")
+    with pytest.raises(DataError, match=rf"log\.jsonl:1: {sentence}"):
+        read_attempts(tmp_path / "log.jsonl")
+
+
+def test_texts_of_a_labelled_log_are_left_aside(tmp_path):
+    texts = {"question": "?", "small_answer": "2", "large_answer": None, "reference": 2, "choices": [], "tests": ["a"]}
+    (tmp_path / "log.jsonl").write_text(line(**texts, setup="") + "\n")
+    assert read_attempts(tmp_path / "log.jsonl") == attempts(1)
+
+
 def test_an_id_given_twice_names_both_lines(tmp_path):
     (tmp_path / "log.jsonl").write_text(f"{line()}\n{line()}\n")
     with pytest.raises(DataError, match=r"log\.jsonl:2: id '0/0' is that of line 1"):
