@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
 from serve_app.confidence.model import FloatArray
 from serve_app.core import NANO_USD, DataError
@@ -34,10 +35,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Choice:
-    """A budget that was chosen without the test rows, fold by fold."""
+    """Ways that were chosen without the test rows, fold by fold."""
 
     point: Point
-    budgets: tuple[float, ...]
+    ways: tuple[str, ...]
+    """`always small`, a budget, or `always large`."""
 
 
 def outer_folds(table: Table, seed: int = 0) -> IntArray:
@@ -119,25 +121,54 @@ def _fill(
 
 
 def cheapest_that_keeps(table: Table, options: FitOptions, prices: Prices, slack: float) -> Choice:
-    """In each fold the cheapest budget whose quality, estimated on the others, reaches always-large minus `slack`."""
+    """In each fold the cheapest way that, on the others, is surely at most `slack` worse than always-large.
+
+    Candidates are accepting all, each budget (judged out of fold among the training rows), and always-large, which is
+    left when no other will do. Surely: the lower 90 % bound of the paired difference (normal) is at least -slack.
+    """
     folds = outer_folds(table)
     unit = always_large_nusd(table, prices)
     point = _blank(table)
-    budgets = []
+    ways = []
     for fold in range(NUM_FOLDS):
         test = folds == fold
         train = table.take(~test)
-        target = train.large_right.mean() - slack
-        inner = ours(train, options, prices)
-        budgets.append(min((budget for budget, seen in inner.items() if seen.quality.mean() >= target), default=1.0))
-        _fill(point, table, test, offers(train, options, prices), prices, budgets[-1], unit)
-    return Choice(point, tuple(budgets))
+        own = ours(train, options, prices)
+        candidates: dict[float | None, Point] = {None: always(train, prices, large=False), **own}
+        keeps = [
+            (float(seen.cost.mean()), budget)
+            for budget, seen in candidates.items()
+            if lower_bound(seen.quality - train.large_right) >= -slack
+        ]
+        if not keeps:
+            _fill_always(point, table, test, prices, large=True)
+            ways.append("always large")
+            continue
+        _, budget = min(keeps, key=lambda found: found[0])
+        if budget is None:
+            _fill_always(point, table, test, prices, large=False)
+            ways.append("always small")
+        else:
+            _fill(point, table, test, offers(train, options, prices), prices, budget, unit)
+            ways.append(f"{budget:g}")
+    return Choice(point, tuple(ways))
 
 
-def summary(point: Point, rng: np.random.Generator, draws: int = 2000) -> dict[str, Any]:
-    """Means with 95 % bootstrap intervals over queries."""
+def lower_bound(gap: FloatArray) -> float:
+    """The mean is at least this with probability .9, by the normal approximation."""
+    return float(gap.mean() - ndtri(0.9) * gap.std(ddof=1) / np.sqrt(len(gap)))
+
+
+def _fill_always(point: Point, table: Table, test: BoolArray, prices: Prices, large: bool) -> None:
+    way = always(table, prices, large)
+    for name in ("quality", "cost", "escalated"):
+        getattr(point, name)[test] = getattr(way, name)[test]
+
+
+def summary(point: Point, large: Point, rng: np.random.Generator, draws: int = 2000) -> dict[str, Any]:
+    """Means with 95 % bootstrap intervals over queries; what is saved is a ratio, and both its halves are drawn."""
     rows = rng.integers(0, len(point.cost), size=(draws, len(point.cost)))
-    quality, cost = point.quality[rows].mean(axis=1), point.cost[rows].mean(axis=1)
+    quality, cost = point.quality[rows].mean(axis=1), point.cost[rows].mean(axis=1) / large.cost[rows].mean(axis=1)
     return {
         "quality": float(point.quality.mean()),
         "quality_95": _interval(quality),

@@ -35,7 +35,7 @@ class Scoring:
         item = Item(task.question, answer, task.reference, task.choices, task.tests, large_answer=task.reference)
         if task.scorer == "token_f1":
             return float(token_f1(answer, task.reference) >= CODE_F1)
-        if task.scorer == "rouge_l":
+        if task.scorer == "cosine":
             return float(await self._near.score(item) or 0.0)
         return float(await self._scorers[task.scorer].score(item) or 0.0)
 
