@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.routing.figures import routing
+
 REPO = Path(__file__).resolve().parent.parent
 START, END = "<!-- figures: written by bench/readme_figures.py -->", "<!-- end of figures -->"
 SHIPPED = REPO / "serve_app" / "adapters" / "shipped"
@@ -29,6 +31,7 @@ def figures() -> str:
     return "\n\n".join(
         (
             router(read("router")),
+            routing(read("routing")),
             cascade(read("cascade")),
             adapters(),
             engine(read("engine")),

@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 import time
 from collections import Counter
 from dataclasses import replace
@@ -31,16 +32,18 @@ from serve_app.catalogue import resolve
 from serve_app.core import Message
 from serve_app.encoder import Encoder
 from serve_app.router import DomainRouter, Row, evaluate, read_rows, shipped
-from serve_app.router.artifact import stored
-from serve_app.router.metrics import precision_at_prior, summary
-from serve_app.training.router import Recipe
-from serve_app.training.router.fit import fit, predict
-from serve_app.training.router.folds import out_of_fold
+from serve_app.router.artifact import num_bytes, write
+from serve_app.router.metrics import precision_at_prior, summary, wilson
+from serve_app.training.router import CLASSIFIERS, Abstention
+from serve_app.training.router.data import TrainingSet as Encoded
+from serve_app.training.router.data import encoded
+from serve_app.training.router.folds import out_of_fold, predict
+from serve_app.training.router.train import train_on
 
 REPO = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("HEADRACE_DATA", REPO.parent / "shared" / "data")) / "routing"
 LAY_TEST = REPO / "tests" / "data" / "router_lay_test.jsonl"
-LAY_TRAIN = [REPO / "serve_app" / "training" / "data" / f"router_{name}.jsonl" for name in ("lay", "glossary")]
+LAY_TRAIN = [REPO / "serve_app" / "training" / "data" / f"router_{name}.jsonl" for name in ("lay", "glossary", "exam")]
 PUBLIC_TRAIN = DATA / "train.jsonl"
 KNOWN_TOPICS = re.compile(
     r"hearsay|second-hand statement|overheard|told me admissible|jurisdiction|minimum contacts|standing|venue transfer"
@@ -53,6 +56,7 @@ KNOWN_TOPICS = re.compile(
     re.IGNORECASE,
 )
 """Subjects of the sources of test_ood: LegalBench tasks, COVID-QA, the tags of the Stack Overflow titles."""
+SHIPPED_KIND = CLASSIFIERS["mixture"]
 PRIOR = {"general": 0.7, "legal": 0.1, "medical": 0.1, "code": 0.1}
 LENGTHS_TOKENS = (20, 60, 128)
 _ONE_TOKEN_WORDS = re.findall(
@@ -84,6 +88,7 @@ def main() -> None:
         train = TrainingSet(encoder)
         found["leave_one_source_out"] = leave_one_source_out(train)
         found["test_ood_with_fewer_texts"] = fewer_texts(encoder, train, sets["test_ood"])
+        found["classifiers"] = classifiers(encoder, train, sets)
     wanted.out.parent.mkdir(parents=True, exist_ok=True)
     wanted.out.write_text(json.dumps(found, indent=1) + "\n")
     report(found)
@@ -172,10 +177,11 @@ class TrainingSet:
         tagged = [(path == PUBLIC_TRAIN, row) for path in (PUBLIC_TRAIN, *LAY_TRAIN) for row in read_rows(path)]
         self.public = np.array([public for public, _ in tagged])
         self.rows = [row for _, row in tagged]
-        self.names = sorted({row.label for row in self.rows})
-        self.labels = np.array([self.names.index(row.label) for row in self.rows], dtype=np.intp)
-        self.vectors = stored(encoder.encode([row.text for row in self.rows]))
-        self.weights = np.array([row.weight for row in self.rows], dtype=np.float32)
+        self.data = encoded(self.rows, encoder, silent)
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """No progress bar."""
 
 
 def leave_one_source_out(train: TrainingSet) -> dict[str, Any]:
@@ -183,9 +189,8 @@ def leave_one_source_out(train: TrainingSet) -> dict[str, Any]:
     keys = [(row.label, row.source) if public else None for row, public in zip(train.rows, train.public, strict=True)]
     groups = sorted({key for key in keys if key is not None}, key=str)
     folds = np.array([-1 if key is None else groups.index(key) for key in keys])
-    recipe = replace(Recipe(), num_folds=len(groups))
-    mixtures = out_of_fold(train.vectors, train.labels, train.weights, folds, recipe, lambda: None)
-    right = mixtures.argmax(axis=1) == train.labels
+    mixtures = out_of_fold(train.data, folds, lambda data: SHIPPED_KIND.fit(data, 0), lambda: None)
+    right = mixtures.argmax(axis=1) == train.data.labels
     by_source = {f"{label}/{source}": float(right[folds == fold].mean()) for fold, (label, source) in enumerate(groups)}
     return {"by_source": by_source, "macro_source": float(np.mean(list(by_source.values())))}
 
@@ -197,25 +202,45 @@ def fewer_texts(encoder: Encoder, train: TrainingSet, tested: list[Row]) -> dict
     every text of ours that touches their subjects.
     """
     known = np.array([KNOWN_TOPICS.search(row.text) is not None for row in train.rows])
-    glossary = np.array([row.source == "glossary" for row in train.rows])
+    glossary, exam = (np.array([row.source == source for row in train.rows]) for source in ("glossary", "exam"))
     kept = {
         "without_known_topics": train.public | ~known,
         "without_glossary": train.public | ~glossary,
+        "without_exam": train.public | ~exam,
         "public_train_only": train.public,
     }
-    vectors = encoder.encode([row.text for row in tested])
-    return {name: refit(train, keep, vectors, tested) for name, keep in kept.items()}
+    test = encoded(tested, encoder, silent)
+    return {name: refit(train, keep, test, tested) for name, keep in kept.items()}
 
 
-def refit(train: TrainingSet, keep: Any, vectors: Any, tested: list[Row]) -> dict[str, Any]:
+def refit(train: TrainingSet, keep: Any, test: Encoded, tested: list[Row]) -> dict[str, Any]:
     """Figures of a fit on the rows in `keep`, uncalibrated and without a floor."""
-    bank = fit(train.vectors[keep], train.labels[keep], train.weights[keep], len(train.names), Recipe())
-    probabilities = predict(bank, Recipe(), vectors)
-    predicted = [train.names[index] for index in probabilities.argmax(axis=1)]
+    probabilities = predict(SHIPPED_KIND.fit(train.data.where(keep), 0), test)
+    predicted = [train.data.names[index] for index in probabilities.argmax(axis=1)]
     truth, sources = [row.label for row in tested], [row.source for row in tested]
     figures = brief(summary(truth, predicted, probabilities.max(axis=1).tolist(), sources))
     del figures["ece"]  # uncalibrated
     return figures | {"rows_dropped": int((~keep).sum())}
+
+
+def classifiers(encoder: Encoder, train: TrainingSet, sets: dict[str, list[Row]]) -> dict[str, Any]:
+    """Every classifier that `headrace router train` knows, from the shipped router's rows, by the same floor rule."""
+    found: dict[str, Any] = {}
+    for name in CLASSIFIERS:
+        trained = train_on(train.data, encoder, name, 0, Abstention(), silent)
+        router = DomainRouter(trained.artifact, encoder)
+        with tempfile.TemporaryDirectory() as folder:
+            write(trained.artifact, Path(folder))
+            size = num_bytes(Path(folder))
+        figures = {}
+        for key, rows in sets.items():
+            scores = router.score_texts([row.text for row in rows])
+            hits = [score.label == row.label for score, row in zip(scores, rows, strict=True)]
+            figures[key] = {"accuracy": float(np.mean(hits)), "accuracy_95": list(wilson(sum(hits), len(hits)))}
+        speed = asyncio.run(timed(router, [row.text for row in sets["lay"]]))
+        found[name] = figures | {"floor": router.floor, "num_bytes": size, "everyday_mix_ms": speed}
+        router.close()
+    return found
 
 
 def report(found: dict[str, Any]) -> None:

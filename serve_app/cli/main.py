@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from serve_app import __version__
-from serve_app.cli import adapters, ask, cascade, estimate, label, ledger, models, reference, router, serve
+from serve_app.cli import adapters, ask, cascade, estimate, gain, label, ledger, models, reference, router, serve
 from serve_app.core import HeadraceError
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models.app, name="models")
+router.app.command("gain-train")(gain.gain_train)
 app.add_typer(router.app, name="router")
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(cascade.app, name="cascade")

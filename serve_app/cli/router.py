@@ -1,64 +1,152 @@
-"""`headrace router`: train a domain classifier from labelled queries, and measure one."""
+"""`headrace router`: train classifiers of queries from labelled rows, compare and measure them, add a label."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.table import Table
+from serve_app.cli.router_tables import progress
 
 app = typer.Typer(help="Train and measure the router.", no_args_is_help=True)
-
-_STAGES = {"encode": "Encoding the texts", "validate": "Validating on held-out rows", "fit": "Fitting on all rows"}
 
 Encoder = Annotated[
     str | None, typer.Option(help="Catalogue name or folder of the encoder; default: router.encoder of the settings.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the validation folds and of the small network.")]
+TrainingRows = Annotated[
+    list[Path],
+    typer.Option(help='JSONL rows {"text", "label"}, optional "source" and "weight"; may be given several times.'),
+]
+_CLASSIFIERS = "tfidf, linear, network, neighbours, kernel, few-shot or mixture"
 
 
 @app.command()
 def train(
-    data: Annotated[
-        list[Path],
-        typer.Option(help='JSONL rows {"text", "label"}, optional "source" and "weight"; may be given several times.'),
-    ],
+    data: TrainingRows,
     out: Annotated[Path, typer.Option(help="Folder for the router; settings key router.artifact.")],
+    classifier: Annotated[
+        str,
+        typer.Option(help=f"{_CLASSIFIERS}; auto: few-shot up to 20 rows a label, linear above 20,000 rows in all."),
+    ] = "auto",
     floor: Annotated[
         float | None,
         typer.Option(min=0, max=1, help="Below this probability the label is `general`; unset: set on held-out rows."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the validation folds.")] = 0,
+    false_rejection: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="In place of --floor: the share of known queries that may become `general`."),
+    ] = None,
+    seed: Seed = 0,
     encoder: Encoder = None,
     as_json: Json = False,
 ) -> None:
     """Train on labelled queries and print how well held-out rows are told apart."""
     from serve_app.router.artifact import write
+    from serve_app.training.router import Abstention
     from serve_app.training.router import train as fit
 
     loaded = _encoder(encoder)
-    with _progress(not as_json) as report:
-        trained = fit(data, loaded, seed=seed, floor=floor, on_progress=report)
+    with progress(not as_json) as report:
+        trained = fit(data, loaded, classifier, seed, Abstention(floor, false_rejection), report)
     write(trained.artifact, out)
-    labels, chosen = trained.artifact.classifier.labels, trained.artifact.floor
+    labels, chosen, found = trained.artifact.classifier.labels, trained.artifact.floor, trained.validation
     if as_json:
-        found = {"out": str(out), "labels": labels, "floor": chosen, "validation": trained.validation}
-        typer.echo(json.dumps(found))
+        kind = trained.artifact.card["classifier"]
+        typer.echo(
+            json.dumps({"out": str(out), "classifier": kind, "labels": labels, "floor": chosen, "validation": found})
+        )
         return
     from rich.console import Console
 
+    from serve_app.cli.router_tables import per_label
+
     console = Console()
     for name, title in (("random_folds", "Random held-out rows"), ("source_folds", "Held-out sources")):
-        if name in trained.validation:
-            console.print(_table(title, trained.validation[name]))
-    ece = trained.validation
+        if name in found:
+            console.print(per_label(title, found[name]))
     console.print(
-        f"Calibration error {ece['ece_before']:.3f} before, {ece['ece_after']:.3f} after; floor {chosen:.2f}. "
-        f"Written to {out}."
+        f"Classifier {trained.artifact.card['classifier']}. Calibration error {found['ece_before']:.3f} before, "
+        f"{found['ece_after']:.3f} after; floor {chosen:.4g}, which turns away {found['false_rejection']:.1%} of the "
+        f"known. Written to {out}."
+    )
+
+
+@app.command()
+def compare(
+    data: TrainingRows,
+    test: Annotated[Path, typer.Option(help="JSONL rows like the training rows; unknown labels count as --fallback.")],
+    classifier: Annotated[
+        list[str] | None, typer.Option(help=f"{_CLASSIFIERS}; may be given several times; unset: all.")
+    ] = None,
+    false_rejection: Annotated[
+        float, typer.Option(min=0, max=1, help="Each floor is set for this share of known queries turned away.")
+    ] = 0.05,
+    fallback: Annotated[str, typer.Option(help="The label of rows that belong to no other.")] = "general",
+    seed: Seed = 0,
+    encoder: Encoder = None,
+    as_json: Json = False,
+) -> None:
+    """Train several classifiers on the same rows and show accuracy, abstention, latency and size in one table."""
+    from serve_app.router import read_rows
+    from serve_app.training.router import CLASSIFIERS
+    from serve_app.training.router import compare as run
+
+    loaded = _encoder(encoder)
+    train_rows, test_rows = [row for path in data for row in read_rows(path)], read_rows(test)
+    with progress(not as_json) as report:
+        names = classifier or list(CLASSIFIERS)
+        found = run(train_rows, test_rows, loaded, names, false_rejection, fallback, seed, report)
+    if as_json:
+        typer.echo(json.dumps({"test": str(test), "classifiers": [one.as_dict() for one in found]}))
+        return
+    from rich.console import Console
+
+    from serve_app.cli.router_tables import compared
+
+    Console().print(compared(str(test), false_rejection, found))
+
+
+@app.command("add-label")
+def add_label(
+    label: Annotated[str, typer.Option(help="The new label.")],
+    data: Annotated[Path, typer.Option(help='JSONL rows {"text", "label"} of that label; five to ten do.')],
+    out: Annotated[Path, typer.Option(help="Folder for the longer router.")],
+    router: Annotated[
+        Path | None, typer.Option(help="Folder of a trained router; default: router.artifact of the settings.")
+    ] = None,
+    encoder: Encoder = None,
+    as_json: Json = False,
+) -> None:
+    """Add a label without training from the start, and show whose queries it takes."""
+    import time
+
+    from serve_app.router import read_rows
+    from serve_app.router.artifact import read, write
+    from serve_app.training.router import add_label as extend
+
+    started_s = time.perf_counter()
+    rows = read_rows(data, {label})
+    old, loaded = read(_folder(router)), _encoder(encoder)
+    with progress(not as_json) as report:
+        found = extend(old, label, rows, loaded, report)
+    write(found.artifact, out)
+    took_s = time.perf_counter() - started_s
+    if as_json:
+        figures = {"before": found.before, "after": found.after, "new_right_95": found.new_right_95}
+        typer.echo(json.dumps({"out": str(out), "label": label, "rows": len(rows), "seconds": took_s, **figures}))
+        return
+    from rich.console import Console
+
+    from serve_app.cli.router_tables import confusions
+
+    console = Console()
+    console.print(confusions(found))
+    low, high = found.new_right_95
+    console.print(
+        f"{found.after[label].get(label, 0)} of {len(rows)} new rows are told by the others ({low:.0%} to {high:.0%}). "
+        f"Written to {out} in {took_s:.1f} s."
     )
 
 
@@ -77,18 +165,20 @@ def evaluate(
     from serve_app.router import evaluate as measure
     from serve_app.router.domain import FALLBACK_LABEL
 
-    loaded = DomainRouter.load(_artifact(router), _encoder(encoder), floor)
+    loaded = DomainRouter.load(_folder(router), _encoder(encoder), floor)
     rows = read_rows(data, {*loaded.labels, FALLBACK_LABEL})
-    with _progress(not as_json) as report:
+    with progress(not as_json) as report:
         done = iter(range(1, len(rows) + 1))
-        figures = measure(loaded, rows, lambda: report("Routing", next(done), len(rows)))
+        figures = measure(loaded, rows, lambda: report("route", next(done), len(rows)))
     if as_json:
         typer.echo(json.dumps(figures))
         return
     from rich.console import Console
 
+    from serve_app.cli.router_tables import per_label
+
     console = Console()
-    console.print(_table(f"{data}", figures))
+    console.print(per_label(f"{data}", figures))
     console.print(
         f"Calibration error {figures['ece']:.3f}; one text takes {figures['p50_ms']:.1f} ms at the median, "
         f"{figures['p99_ms']:.1f} ms at the 99th percentile."
@@ -103,7 +193,7 @@ def _encoder(name: str | None) -> Any:
     return SentenceEncoder(resolve(name or load().router.encoder).path)
 
 
-def _artifact(path: Path | None) -> Path:
+def _folder(path: Path | None) -> Path:
     from serve_app.config import load
     from serve_app.router import shipped
 
@@ -111,38 +201,3 @@ def _artifact(path: Path | None) -> Path:
         return path
     configured = load().router.artifact
     return shipped() if configured == "shipped" else Path(configured)
-
-
-@contextmanager
-def _progress(visible: bool) -> Iterator[Callable[[str, int, int], object]]:
-    """A bar per stage on standard error, so that standard output holds the result alone."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not visible) as bars:
-        tasks: dict[str, Any] = {}
-
-        def report(stage: str, done: int, total: int) -> None:
-            if stage not in tasks:
-                tasks[stage] = bars.add_task(_STAGES.get(stage, stage), total=total)
-            bars.update(tasks[stage], completed=done)
-
-        yield report
-
-
-def _table(title: str, figures: dict[str, Any]) -> "Table":
-    """Per-label figures with the accuracy and its 95 % interval above."""
-    from rich.table import Table
-
-    low, high = figures["accuracy_95"]
-    table = Table(title=f"{title}: {figures['accuracy']:.1%} right ({low:.1%} to {high:.1%})", show_edge=False)
-    table.add_column("label")
-    for name in ("precision", "recall", "f1", "rows"):
-        table.add_column(name, justify="right")
-    for label, found in figures["per_label"].items():
-        cells = [f"{found[name]:.3f}" for name in ("precision", "recall", "f1")]
-        table.add_row(label, *cells, f"{found['support']}")
-    if "macro_source" in figures:
-        table.caption = f"mean over sources {figures['macro_source']:.1%}"
-    return table

@@ -21,7 +21,12 @@ queries = Table(
     Column("adapter", String, doc="name of the adapter that answered; null is the bare base"),
     Column("adapter_version", String, doc="version of the adapter that answered"),
     Column("model", String, doc="name of the model that answered"),
-    Column("escalated", Boolean, nullable=False, doc="whether the cascade sent it to the large model, after a small draft or without one"),
+    Column(
+        "escalated",
+        Boolean,
+        nullable=False,
+        doc="whether the cascade sent it to the large model, after a small draft or without one",
+    ),
     Column("reason", String, nullable=False, doc="why it was accepted or escalated, in words"),
     Column("confidence", Double, doc="confidence signal of the small answer, 0 to 1"),
     Column("first_token_ms", Double, doc="milliseconds from arrival to the first token sent"),

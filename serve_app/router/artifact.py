@@ -3,38 +3,59 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from serve_app.core import DataError
-from serve_app.router.classifier import Bank, Classifier, Shape
+from serve_app.router.classifier import Arrays, Classifier, Model, Settings
+from serve_app.router.examples import Examples, Shape
+from serve_app.router.linear import Linear, LinearSettings
+from serve_app.router.network import Network, NetworkSettings
+from serve_app.router.terms import Terms, TermsSettings
 
-FORMAT = 1
+FORMAT: Literal[2] = 2
 ARRAYS_FILE, RECORD_FILE = "router.safetensors", "router.json"
-_STORED = {"vectors": np.float16, "labels": np.int32, "weights": np.float32, "duals": np.float32}
+
+_ModelSettings = Annotated[Shape | LinearSettings | NetworkSettings | TermsSettings, Field(discriminator="kind")]
 
 
-class Record(BaseModel):
+class Record(Settings):
     """What `router.json` holds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    format: int
+    format: Literal[2] = FORMAT
     labels: tuple[str, ...] = Field(min_length=2)
     floor: float = Field(ge=0, le=1)
-    num_neighbours: int = Field(ge=1)
-    softness: float = Field(gt=0)
-    kernel_width: float = Field(gt=0)
-    neighbour_share: float = Field(ge=0, le=1)
+    temperature: float = Field(gt=0)
+    encoder_digest: str
+    model: _ModelSettings
+    card: dict[str, Any]
+
+
+class RecordV1(Settings):
+    """`router.json` of format 1: the only model was the examples', and its settings stood among the others."""
+
+    format: Literal[1]
+    labels: tuple[str, ...] = Field(min_length=2)
+    floor: float = Field(ge=0, le=1)
+    num_neighbours: int
+    softness: float
+    kernel_width: float
+    neighbour_share: float
     temperature: float = Field(gt=0)
     encoder_digest: str
     card: dict[str, Any]
+
+    def current(self) -> Record:
+        """The same in today's format."""
+        shape = self.model_dump(include={"num_neighbours", "softness", "kernel_width", "neighbour_share"})
+        rest = self.model_dump(include={"labels", "floor", "temperature", "encoder_digest", "card"})
+        return Record.model_validate(rest | {"model": {"kind": "examples", **shape}})
 
 
 @dataclass(frozen=True)
@@ -45,29 +66,25 @@ class Artifact:
     floor: float
     """Below this probability the label is `general`."""
     encoder_digest: str
+    """Of the encoder that training used; whether it matters is the model's `reads_vector`."""
     card: dict[str, Any]
     """For people: data digests, seed, versions, figures of the training run."""
-
-
-def stored(vectors: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Vectors as they come back from disk (16 bits), so that training fits what serving will see."""
-    return vectors.astype(_STORED["vectors"]).astype(np.float32)
 
 
 def write(artifact: Artifact, folder: Path) -> None:
     """Store under `folder`, made if absent; the same artifact gives the same bytes. Raises DataError when it cannot."""
     classifier = artifact.classifier
-    arrays = {name: getattr(classifier.bank, name).astype(kind) for name, kind in _STORED.items()}
-    record = Record(
-        format=FORMAT,
-        labels=classifier.labels,
-        floor=artifact.floor,
-        temperature=classifier.temperature,
-        encoder_digest=artifact.encoder_digest,
-        card=artifact.card,
-        **asdict(classifier.shape),
-    )
-    text = json.dumps(record.model_dump(), ensure_ascii=False, indent=2)
+    arrays = {name: np.ascontiguousarray(array) for name, array in classifier.model.arrays().items()}
+    record = {
+        "format": FORMAT,
+        "labels": classifier.labels,
+        "floor": artifact.floor,
+        "temperature": classifier.temperature,
+        "encoder_digest": artifact.encoder_digest,
+        "model": classifier.model.settings.model_dump(),
+        "card": artifact.card,
+    }
+    text = json.dumps(Record.model_validate(record).model_dump(), ensure_ascii=False, indent=2)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ARRAYS_FILE).write_bytes(save(arrays))
@@ -80,16 +97,32 @@ def read(folder: Path) -> Artifact:
     """Load and check. Raises DataError when files are missing, damaged, of another format or do not fit together."""
     record = _record(folder / RECORD_FILE)
     arrays = _arrays(folder / ARRAYS_FILE)
-    bank = Bank(
-        arrays["vectors"].astype(np.float32),
-        arrays["labels"].astype(np.intp),
-        arrays["weights"].astype(np.float32),
-        arrays["duals"].astype(np.float32),
-    )
-    _check(bank, len(record.labels), folder)
-    shape = Shape(record.num_neighbours, record.softness, record.kernel_width, record.neighbour_share)
-    classifier = Classifier(record.labels, bank, shape, record.temperature)
+    try:
+        model = _restored(record, arrays)
+    except KeyError as error:
+        raise DataError(f"{folder / ARRAYS_FILE} lacks {error.args[0]}: train the router again.") from error
+    except ValueError as error:
+        raise DataError(f"{folder} is damaged ({error}): train the router again.") from error
+    classifier = Classifier(record.labels, model, record.temperature)
     return Artifact(classifier, record.floor, record.encoder_digest, record.card)
+
+
+def num_bytes(folder: Path) -> int:
+    """Size of the router on disk."""
+    return sum((folder / name).stat().st_size for name in (ARRAYS_FILE, RECORD_FILE))
+
+
+def _restored(record: Record, arrays: Arrays) -> Model:
+    num_labels = len(record.labels)
+    match record.model:
+        case Shape():
+            return Examples.restored(record.model, arrays, num_labels)
+        case LinearSettings():
+            return Linear.restored(arrays, num_labels)
+        case NetworkSettings():
+            return Network.restored(arrays, num_labels)
+        case TermsSettings():
+            return Terms.restored(arrays, num_labels)
 
 
 def _record(path: Path) -> Record:
@@ -99,41 +132,25 @@ def _record(path: Path) -> Record:
         raise DataError(f"{path.parent} is no router: cannot read {path.name} ({error.strerror or error}).") from error
     except ValueError as error:
         raise DataError(f"{path} is damaged (not JSON): train the router again.") from error
-    if isinstance(found, dict) and found.get("format") != FORMAT:
-        raise DataError(
-            f"{path} has format {found.get('format')!r} and this version reads {FORMAT}: train the router again."
-        )
+    number = found.get("format") if isinstance(found, dict) else FORMAT
+    if number not in (1, FORMAT):
+        raise DataError(f"{path} has format {number!r} and this version reads 1 and {FORMAT}: train the router again.")
     try:
-        return Record.model_validate(found)
+        return RecordV1.model_validate(found).current() if number == 1 else Record.model_validate(found)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise DataError(f"{path} is damaged ({field}: {first['msg']}): train the router again.") from error
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+def _arrays(path: Path) -> Arrays:
     try:
         arrays: dict[str, np.ndarray[Any, Any]] = load_file(path)
     except OSError as error:
         raise DataError(f"{path.parent} is no router: cannot read {path.name} ({error.strerror or error}).") from error
     except SafetensorError as error:
         raise DataError(f"{path} is damaged ({error}): train the router again.") from error
-    missing = _STORED.keys() - arrays.keys()
-    if missing:
-        raise DataError(f"{path} lacks {', '.join(sorted(missing))}: train the router again.")
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise DataError(f"{path} is damaged ({name} holds numbers that are not finite): train the router again.")
     return arrays
-
-
-def _check(bank: Bank, num_labels: int, folder: Path) -> None:
-    """Shapes fit together, all numbers are finite, labels are in range."""
-    num_examples = len(bank.labels)
-    fits = (
-        num_examples > 0
-        and bank.vectors.ndim == 2
-        and bank.labels.shape == bank.weights.shape == (num_examples,)
-        and len(bank.vectors) == num_examples
-        and bank.duals.shape == (num_examples, num_labels)
-        and bool(((bank.labels >= 0) & (bank.labels < num_labels)).all())
-    )
-    if not fits or not all(np.isfinite(array).all() for array in (bank.vectors, bank.weights, bank.duals)):
-        raise DataError(f"{folder} is damaged (arrays that do not fit or are not finite): train the router again.")

@@ -64,6 +64,11 @@ def reading(conversation: Sequence[Message]) -> tuple[str, ...]:
     return tuple(texts[-MAX_TURNS:] or turns[-1:])
 
 
+def last_text(conversation: Sequence[Message]) -> str:
+    """The last text of `reading`, "" where there is none: the one whose vector stands for the query."""
+    return (reading(conversation) or ("",))[-1]
+
+
 def count_content_words(turn: str) -> int:
     """How many words could name a topic; symbols alone, as in code, count as one.
 

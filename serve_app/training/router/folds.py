@@ -6,15 +6,15 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from sklearn.model_selection import StratifiedKFold
 
-from serve_app.router.classifier import FloatArray
-from serve_app.training.router.fit import IntArray, fit, predict
-from serve_app.training.router.recipe import Recipe
+from serve_app.router.classifier import FloatArray, Model
+from serve_app.training.router.data import IntArray, TrainingSet
 
 
 def random_folds(labels: IntArray, num_folds: int, seed: int) -> IntArray:
     """Fold of each row, (num_rows,), each label spread evenly; every label needs `num_folds` rows."""
+    from sklearn.model_selection import StratifiedKFold
+
     found = np.full(len(labels), -1)
     splitter = StratifiedKFold(num_folds, shuffle=True, random_state=seed)
     for fold, (_, held_out) in enumerate(splitter.split(labels, labels)):
@@ -46,20 +46,21 @@ def source_folds(labels: IntArray, sources: Sequence[str | None], num_folds: int
 
 
 def out_of_fold(
-    vectors: FloatArray,
-    labels: IntArray,
-    weights: FloatArray,
+    data: TrainingSet,
     folds: IntArray,
-    recipe: Recipe,
+    fit: Callable[[TrainingSet], Model],
     on_fold: Callable[[], object],
 ) -> FloatArray:
     """Uncalibrated probabilities of each row from a fit without its fold, (num_rows, num_labels); NaN at fold -1."""
-    num_labels = int(labels.max()) + 1
-    found = np.full((len(labels), num_labels), np.nan, dtype=np.float32)
-    for fold in range(recipe.num_folds):
+    found = np.full((len(data), len(data.names)), np.nan, dtype=np.float32)
+    for fold in range(int(folds.max()) + 1):
         held_out = folds == fold
         if held_out.any():
-            bank = fit(vectors[~held_out], labels[~held_out], weights[~held_out], num_labels, recipe)
-            found[held_out] = predict(bank, recipe, vectors[held_out])
+            found[held_out] = predict(fit(data.where(~held_out)), data.where(held_out))
         on_fold()
     return found
+
+
+def predict(model: Model, data: TrainingSet) -> FloatArray:
+    """Uncalibrated probabilities by the code that serves, (num_rows, num_labels)."""
+    return np.stack([model.probabilities(text, vector) for text, vector in zip(data.texts, data.vectors, strict=True)])

@@ -1,18 +1,19 @@
-"""The training settings, with what each was chosen by."""
+"""The training settings of the models over examples, with what each was chosen by."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from serve_app.router.classifier import Shape
+from serve_app.router.examples import Shape
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Chosen on out-of-fold predictions of the training rows (five random folds, and each source left out in turn).
+    """The mixture's, chosen on out-of-fold predictions of the shipped router's training rows.
 
-    Tried and lost: logistic regression on vectors, with and without TF-IDF terms; a small neural network; support
-    vectors; whitened vectors; texts stripped of punctuation. Figures: serve_app/router/shipped/README.md.
+    Five random folds, and each source left out in turn. Tried and lost: logistic regression on vectors, with and
+    without TF-IDF terms; a small neural network; support vectors; whitened vectors; texts stripped of punctuation.
+    Figures: serve_app/router/shipped/README.md.
     """
 
     num_neighbours: int = 15
@@ -21,9 +22,15 @@ class Recipe:
     neighbour_share: float = 0.6
     ridge: float = 0.3
     """Regularisation of the kernel machine; a row of weight w gets ridge / w."""
-    num_folds: int = 5
+    term_share: float = 0.0
 
     @property
     def shape(self) -> Shape:
         """The part that inference needs."""
-        return Shape(self.num_neighbours, self.softness, self.kernel_width, self.neighbour_share)
+        return Shape(
+            num_neighbours=self.num_neighbours,
+            softness=self.softness,
+            kernel_width=self.kernel_width,
+            neighbour_share=self.neighbour_share,
+            term_share=self.term_share,
+        )

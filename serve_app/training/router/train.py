@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,18 @@ import sklearn
 
 from serve_app import __version__
 from serve_app.core import ConfigError, DataError
-from serve_app.router.artifact import Artifact, stored
+from serve_app.router.artifact import Artifact
 from serve_app.router.classifier import Classifier, FloatArray, calibrated
 from serve_app.router.domain import FALLBACK_LABEL, TextEncoder
-from serve_app.router.metrics import expected_calibration_error, summary
+from serve_app.router.metrics import expected_calibration_error, summary, wilson
 from serve_app.router.rows import Row, read_rows
-from serve_app.router.text import clip
-from serve_app.training.router.calibrate import fit_temperature, pick_floor
-from serve_app.training.router.fit import IntArray, fit
+from serve_app.training.router.calibrate import fit_temperature, floor_for, pick_floor, rejected
+from serve_app.training.router.classifiers import AUTO, CLASSIFIERS, WITH_LABEL_NAMES, named
+from serve_app.training.router.data import IntArray, Progress, TrainingSet, encoded, label_rows
 from serve_app.training.router.folds import out_of_fold, random_folds, source_folds
-from serve_app.training.router.recipe import Recipe
 
-MAX_ROWS = 20_000
-"""The kernel takes 8 bytes x rows squared: 3.2 GB at this many."""
-
-Progress = Callable[[str, int, int], object]
-"""Stage, steps done, steps in all."""
+NUM_FOLDS = 5
+"""Fewer where a label has fewer rows."""
 
 
 @dataclass(frozen=True)
@@ -41,96 +37,124 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class _Set:
-    """The rows as arrays."""
+class Abstention:
+    """How the floor is set: to a value, else to a share of false rejections, else to cost next to no accuracy."""
 
-    vectors: FloatArray
+    floor: float | None = None
+    false_rejection: float | None = None
+    """Of the held-out rows of known labels at most this share may end at the fallback."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError on a value outside [0, 1]."""
+        for option, value in (("--floor", self.floor), ("--false-rejection", self.false_rejection)):
+            if value is not None and not 0 <= value <= 1:
+                raise ConfigError(f"{option} is {value}: it must lie between 0 and 1.")
+
+    def chosen(self, probabilities: FloatArray, labels: IntArray, fallback_index: int | None) -> float:
+        """The floor, from calibrated held-out probabilities (num_rows, num_labels) and true labels (num_rows,)."""
+        if self.floor is not None:
+            return self.floor
+        if self.false_rejection is not None:
+            return floor_for(probabilities, labels, fallback_index, self.false_rejection)
+        return pick_floor(probabilities, labels, fallback_index)
+
+
+@dataclass(frozen=True)
+class _HeldOut:
+    """Out-of-fold predictions: of the random folds first, then of the source folds.
+
+    Both count in the calibration: traffic is partly like the training texts and partly not.
+    """
+
+    probabilities: FloatArray
+    """(num_predictions, num_labels), uncalibrated."""
     labels: IntArray
-    weights: FloatArray
-    sources: list[str | None]
-    names: tuple[str, ...]
+    sources: tuple[str | None, ...]
+    num_random: int
 
 
 def train(
     files: Sequence[Path],
     encoder: TextEncoder,
-    recipe: Recipe | None = None,
+    classifier: str = AUTO,
     seed: int = 0,
-    floor: float | None = None,
+    abstention: Abstention | None = None,
     on_progress: Progress | None = None,
 ) -> Trained:
-    """Same files, encoder, recipe and seed: same artifact. `floor` None: the best one on out-of-fold predictions.
+    """Same files, encoder, classifier and seed: same artifact.
 
-    Raises DataError on bad rows or too few of a label, ConfigError on a floor outside [0, 1].
+    Raises DataError on bad rows or too few of a label, ConfigError on an unknown classifier.
     """
-    if floor is not None and not 0 <= floor <= 1:
-        raise ConfigError(f"--floor is {floor}: it must lie between 0 and 1.")
-    recipe, report = recipe or Recipe(), on_progress or _silent
+    report = on_progress or _silent
     rows_of = {path: read_rows(path) for path in files}
     rows = [row for found in rows_of.values() for row in found]
-    _check(rows, recipe)
-    data = _encoded(rows, encoder, report)
-    mixtures, truth, sources, num_random = _held_out(data, recipe, seed, report)
-    temperature = fit_temperature(mixtures, truth)
-    probabilities = calibrated(mixtures, temperature)
+    check(rows)
+    name = named(classifier, rows)
+    data = encoded(rows, encoder if CLASSIFIERS[name].encodes else None, report)
+    trained = train_on(data, encoder, name, seed, abstention or Abstention(), report)
+    trained.artifact.card["data"] = [_file_card(path, found) for path, found in rows_of.items()]
+    return trained
+
+
+def train_on(
+    data: TrainingSet, encoder: TextEncoder, name: str, seed: int, abstention: Abstention, report: Progress
+) -> Trained:
+    """`train` on encoded rows with a classifier of CLASSIFIERS."""
+    method = CLASSIFIERS[name]
+    extra = encoded(label_rows(data.names), encoder, _silent) if name in WITH_LABEL_NAMES else None
+    fit = _Fit(name, seed, extra)
+    held = _held_out(data, fit, seed, report)
+    temperature = fit_temperature(held.probabilities, held.labels)
+    probabilities = calibrated(held.probabilities, temperature)
     fallback = data.names.index(FALLBACK_LABEL) if FALLBACK_LABEL in data.names else None
-    floor = pick_floor(probabilities, truth, fallback) if floor is None else floor
+    floor = abstention.chosen(probabilities, held.labels, fallback)
     report("fit", 0, 1)
-    bank = fit(data.vectors, data.labels, data.weights, len(data.names), recipe)
+    model = fit(data)
     report("fit", 1, 1)
-    validation = _validation(probabilities, mixtures, truth, sources, num_random, floor, data.names)
+    validation = _validation(held, probabilities, floor, data.names)
     card = {
-        "data": [_file_card(path, found) for path, found in rows_of.items()],
-        "rows_per_label": dict(sorted(Counter(row.label for row in rows).items())),
+        "rows_per_label": {label: int((data.labels == index).sum()) for index, label in enumerate(data.names)},
+        "classifier": name,
+        "label_names": extra is not None,
         "seed": seed,
-        "recipe": asdict(recipe),
+        "recipe": method.card(),
         "versions": {"headrace": __version__, "numpy": np.__version__, "scikit-learn": sklearn.__version__},
         "validation": validation,
     }
-    classifier = Classifier(data.names, bank, recipe.shape, temperature)
+    classifier = Classifier(data.names, model, temperature)
     return Trained(Artifact(classifier, floor, encoder.digest, card), validation)
+
+
+def check(rows: Sequence[Row]) -> None:
+    """Raises DataError where rows cannot make a router: one label only, or a label with a single row."""
+    counts = Counter(row.label for row in rows)
+    if len(counts) < 2:
+        raise DataError(f"All rows have the label {next(iter(counts))!r}: a router needs at least two labels.")
+    label, num_rows = min(counts.items(), key=lambda item: item[1])
+    if num_rows < 2:
+        raise DataError(f"Label {label!r} has one row: give each label at least two, better five to ten.")
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """A classifier's fit, with the label names as rows of every fit and of no test."""
+
+    name: str
+    seed: int
+    extra: TrainingSet | None
+
+    def __call__(self, data: TrainingSet) -> Any:
+        return CLASSIFIERS[self.name].fit(data if self.extra is None else data.joined(self.extra), self.seed)
 
 
 def _silent(stage: str, done: int, total: int) -> None:
     """Reports to nobody."""
 
 
-def _check(rows: Sequence[Row], recipe: Recipe) -> None:
-    counts = Counter(row.label for row in rows)
-    if len(counts) < 2:
-        raise DataError(f"All rows have the label {next(iter(counts))!r}: a router needs at least two labels.")
-    label, num_rows = min(counts.items(), key=lambda item: item[1])
-    if num_rows < recipe.num_folds:
-        raise DataError(f"Label {label!r} has {num_rows} rows: give each label at least {recipe.num_folds}.")
-    if len(rows) > MAX_ROWS:
-        raise DataError(f"{len(rows)} rows are too many for the kernel machine: give a sample of at most {MAX_ROWS}.")
-
-
-def _encoded(rows: Sequence[Row], encoder: TextEncoder, report: Progress) -> _Set:
-    names = tuple(sorted({row.label for row in rows}))
-    vectors = []
-    for done, row in enumerate(rows):
-        report("encode", done, len(rows))
-        vectors.append(encoder.encode([clip(row.text)])[0])
-    report("encode", len(rows), len(rows))
-    return _Set(
-        vectors=stored(np.stack(vectors)),
-        labels=np.array([names.index(row.label) for row in rows], dtype=np.intp),
-        weights=np.array([row.weight for row in rows], dtype=np.float32),
-        sources=[row.source for row in rows],
-        names=names,
-    )
-
-
-def _held_out(
-    data: _Set, recipe: Recipe, seed: int, report: Progress
-) -> tuple[FloatArray, IntArray, list[str | None], int]:
-    """Out-of-fold mixtures, true labels and sources: of the random folds first, then those of the source folds.
-
-    The last value is how many belong to the random folds. Both count in the calibration: traffic is partly like the
-    training texts and partly not.
-    """
-    total, done = 2 * recipe.num_folds, 0
+def _held_out(data: TrainingSet, fit: _Fit, seed: int, report: Progress) -> _HeldOut:
+    num_folds = min(NUM_FOLDS, int(np.bincount(data.labels).min()))
+    plans = (random_folds(data.labels, num_folds, seed), source_folds(data.labels, data.sources, NUM_FOLDS))
+    total, done = sum(int(folds.max()) + 1 for folds in plans), 0
 
     def on_fold() -> None:
         nonlocal done
@@ -138,42 +162,33 @@ def _held_out(
         report("validate", done, total)
 
     report("validate", 0, total)
-    plans = (
-        random_folds(data.labels, recipe.num_folds, seed),
-        source_folds(data.labels, data.sources, recipe.num_folds),
+    parts = [out_of_fold(data, folds, fit, on_fold)[folds >= 0] for folds in plans]
+    tested = np.concatenate([np.flatnonzero(folds >= 0) for folds in plans])
+    return _HeldOut(
+        np.concatenate(parts), data.labels[tested], tuple(data.sources[row] for row in tested), len(parts[0])
     )
-    parts, truths, sources = [], [], []
-    for folds in plans:
-        found = out_of_fold(data.vectors, data.labels, data.weights, folds, recipe, on_fold)
-        tested = np.flatnonzero(folds >= 0)
-        parts.append(found[tested])
-        truths.append(data.labels[tested])
-        sources += [data.sources[index] for index in tested]
-    return np.concatenate(parts), np.concatenate(truths), sources, len(parts[0])
 
 
-def _validation(
-    probabilities: FloatArray,
-    mixtures: FloatArray,
-    truth: IntArray,
-    sources: Sequence[str | None],
-    num_random: int,
-    floor: float,
-    names: tuple[str, ...],
-) -> dict[str, Any]:
-    """Figures on held-out rows; the last source folds are absent where no label has two sources."""
-    best, top = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    predicted = [names[index] if p >= floor else FALLBACK_LABEL for index, p in zip(best, top, strict=True)]
-    true = [names[index] for index in truth]
-    raw_right, raw_top = mixtures.argmax(axis=1) == truth, mixtures.max(axis=1)
+def _validation(held: _HeldOut, probabilities: FloatArray, floor: float, names: tuple[str, ...]) -> dict[str, Any]:
+    """Figures on held-out rows; `source_folds` is absent where no label has two sources."""
+    fallback = names.index(FALLBACK_LABEL) if FALLBACK_LABEL in names else None
+    turned_away, top = rejected(probabilities, floor, fallback), probabilities.max(axis=1)
+    best = probabilities.argmax(axis=1)
+    predicted = [FALLBACK_LABEL if gone else names[index] for index, gone in zip(best, turned_away, strict=True)]
+    true = [names[index] for index in held.labels]
+    raw_right = held.probabilities.argmax(axis=1) == held.labels
     right = [guess == label for guess, label in zip(predicted, true, strict=True)]
+    known = held.labels != fallback if fallback is not None else np.ones(len(true), dtype=np.bool_)
+    num_rejected, num_known = int(turned_away[known].sum()), int(known.sum())
     found: dict[str, Any] = {
-        "ece_before": expected_calibration_error(raw_right.tolist(), raw_top.tolist()),
+        "ece_before": expected_calibration_error(raw_right.tolist(), held.probabilities.max(axis=1).tolist()),
         "ece_after": expected_calibration_error(right, top.tolist()),
+        "false_rejection": num_rejected / num_known,
+        "false_rejection_95": list(wilson(num_rejected, num_known)),
     }
-    for name, part in (("random_folds", slice(0, num_random)), ("source_folds", slice(num_random, None))):
+    for name, part in (("random_folds", slice(0, held.num_random)), ("source_folds", slice(held.num_random, None))):
         if true[part]:
-            figures = summary(true[part], predicted[part], top[part].tolist(), sources[part])
+            figures = summary(true[part], predicted[part], top[part].tolist(), held.sources[part])
             found[name] = {key: figures[key] for key in figures if key != "confusion"}
     return found
 

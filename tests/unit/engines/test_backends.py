@@ -9,10 +9,9 @@ import pytest
 from serve_app.config import load
 from serve_app.config.nodes import NodeSettings
 from serve_app.core import ConfigError
-from serve_app.engines import backends
-from serve_app.engines.backends import backend, fake
 from serve_app.engine import options
-from serve_app.engines import local
+from serve_app.engines import backends, local
+from serve_app.engines.backends import backend, fake
 
 OTHER = {
     "max_rows": 3, "max_context_tokens": 99, "max_waiting": 5, "dtype": "float16", "linear": "int8", "kernels": "plain",

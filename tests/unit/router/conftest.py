@@ -14,7 +14,7 @@ import pytest
 
 from serve_app.router import DomainRouter
 from serve_app.router.artifact import write
-from serve_app.training.router import Trained, train
+from serve_app.training.router import Abstention, Trained, train
 
 WORDS = {
     "legal": "court landlord contract sue lawyer judge tenancy will statute clause",
@@ -32,9 +32,11 @@ class WordEncoder:
     def __init__(self, digest: str = "word-encoder") -> None:
         self.digest = digest
         self.encoded: list[str] = []
+        self.calls = 0
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         self.encoded += texts
+        self.calls += 1
         return np.stack([self._vector(text) for text in texts])
 
     def _vector(self, text: str) -> npt.NDArray[np.float32]:
@@ -71,7 +73,7 @@ def rows_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def trained(rows_file: Path) -> Trained:
     """A router trained on `rows_file`."""
-    return train([rows_file], WordEncoder(), floor=0.4)
+    return train([rows_file], WordEncoder(), "mixture", abstention=Abstention(floor=0.4))
 
 
 @pytest.fixture

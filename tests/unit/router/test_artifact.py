@@ -15,10 +15,11 @@ from serve_app.training.router import Trained
 
 def test_what_is_written_comes_back(trained: Trained, folder: Path) -> None:
     artifact, found = trained.artifact, read(folder)
+    old, new = artifact.classifier.model.bank, found.classifier.model.bank
     for name in ("vectors", "labels", "weights", "duals"):
-        assert np.array_equal(getattr(found.classifier.bank, name), getattr(artifact.classifier.bank, name)), name
+        assert np.array_equal(getattr(new, name), getattr(old, name)), name
     assert (found.classifier.labels, found.floor) == (("code", "general", "legal", "medical"), 0.4)
-    assert (found.classifier.shape, found.card) == (artifact.classifier.shape, artifact.card)
+    assert (found.classifier.model.settings, found.card) == (artifact.classifier.model.settings, artifact.card)
 
 
 def test_the_same_artifact_gives_the_same_bytes(trained: Trained, folder: Path, tmp_path: Path) -> None:
@@ -49,12 +50,13 @@ def test_a_cut_file_is_called_damaged(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"format": 99}, "has format 99 and this version reads 1"),
+        ({"format": 99}, "has format 99 and this version reads 1 and 2"),
         ({"temperature": 0}, "is damaged .temperature"),
         ({"floor": 2}, "is damaged .floor"),
         ({"labels": ["a"]}, "is damaged .labels"),
         ({"surprise": 1}, "is damaged .surprise"),
-        ({"labels": ["a", "b"]}, "arrays that do not fit"),
+        ({"labels": ["a", "b"]}, "do not fit together"),
+        ({"model": {"kind": "oracle"}}, "is damaged .model"),
     ],
 )
 def test_a_wrong_record_is_refused(folder: Path, change: dict[str, Any], complaint: str) -> None:
@@ -69,7 +71,7 @@ def test_arrays_that_do_not_fit_are_refused(folder: Path, name: str) -> None:
     arrays = load_file(folder / ARRAYS_FILE)
     arrays[name] = arrays[name][1:]
     save_file(arrays, folder / ARRAYS_FILE)
-    with pytest.raises(DataError, match="arrays that do not fit"):
+    with pytest.raises(DataError, match="do not fit together"):
         read(folder)
 
 
@@ -79,6 +81,16 @@ def test_a_number_that_is_not_finite_is_refused(folder: Path) -> None:
     save_file(arrays, folder / ARRAYS_FILE)
     with pytest.raises(DataError, match="not finite"):
         read(folder)
+
+
+def test_a_router_of_the_first_format_is_read(folder: Path, trained: Trained) -> None:
+    record = json.loads((folder / RECORD_FILE).read_text())
+    shape = record.pop("model")
+    del shape["kind"], shape["term_share"]
+    (folder / RECORD_FILE).write_text(json.dumps(record | shape | {"format": 1}))
+    found = read(folder)
+    assert found.classifier.model.settings == trained.artifact.classifier.model.settings
+    assert (found.floor, found.card) == (trained.artifact.floor, trained.artifact.card)
 
 
 def test_a_missing_array_is_named(folder: Path) -> None:

@@ -25,7 +25,8 @@ def plain(text: str) -> str:
 @pytest.fixture(scope="module")
 def ours(repo: Path) -> list[Row]:
     folder = repo / "serve_app" / "training" / "data"
-    return [row for name in ("router_lay", "router_glossary") for row in read_rows(folder / f"{name}.jsonl", LABELS)]
+    names = ("router_lay", "router_glossary", "router_exam")
+    return [row for name in names for row in read_rows(folder / f"{name}.jsonl", LABELS)]
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,16 @@ import importlib
 
 import pytest
 
-MODULES = ("router.classifier", "router.conversation", "router.metrics", "router.text", "training.router.folds")
+MODULES = (
+    "router.classifier",
+    "router.conversation",
+    "router.metrics",
+    "router.text",
+    "router.vocabulary",
+    "training.router.calibrate",
+    "training.router.data",
+    "training.router.folds",
+)
 
 
 @pytest.mark.parametrize("name", MODULES)

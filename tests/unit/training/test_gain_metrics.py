@@ -1,5 +1,11 @@
 """APGR and CPT: known values, and the properties any such figure must have."""
 
+import doctest
+import gzip
+import importlib
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -66,3 +72,20 @@ def test_only_the_order_of_scores_matters(seed: int) -> None:
     score, small, large = draws(300, seed)
     one, other = curve(score, small, large + 0.5), curve(np.exp(3 * score), small, large + 0.5)
     assert one.apgr == pytest.approx(other.apgr, abs=0.01)
+
+
+@pytest.mark.parametrize(("name", "apgr"), [("mmlu", 0.584), ("gsm8k", 0.599)])
+def test_length_gets_the_reference_value_on_routellms_outcomes(data_dir: Path, name: str, apgr: float) -> None:
+    """The values of data/routellm/SOURCE.txt."""
+    with gzip.open(data_dir / "routellm" / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
+        rows = [json.loads(line) for line in lines]
+    small, large = (np.array([float(row[f"{model}_correct"]) for row in rows]) for model in ("weak", "strong"))
+    found = curve(np.array([float(len(row["prompt"])) for row in rows]), small, large)
+    assert found.apgr == pytest.approx(apgr, abs=5e-4)
+
+
+@pytest.mark.parametrize("name", ["confidence.surface", "training.gain.metrics", "training.gain.regression"])
+def test_the_worked_values_hold(name: str) -> None:
+    found = doctest.testmod(importlib.import_module(f"serve_app.{name}"))
+    assert found.attempted > 0
+    assert found.failed == 0

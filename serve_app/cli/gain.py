@@ -1,0 +1,86 @@
+"""`headrace router gain-train`: the pre-router, from queries that both models have answered."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serve_app.core import DataError
+
+if TYPE_CHECKING:
+    from serve_app.encoder import Encoder
+    from serve_app.training.gain import GainRow
+
+
+def gain_train(
+    data: Annotated[
+        Path,
+        typer.Option(
+            help='JSONL rows {"text", "small_right", "large_right"}, optional "id" and "group"; with --texts, the '
+            "labelled attempts of `cascade fit`. Plain or .gz."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the pre-router; settings key router.gain.")],
+    texts: Annotated[
+        Path | None, typer.Option(help='JSONL rows {"id", "text"} for the labelled attempts in --data.')
+    ] = None,
+    held_out: Annotated[
+        Path | None,
+        typer.Option(
+            help='Also write rows {"id", "gain"}: what a pre-router that had not seen the row says of it, for the '
+            "labelled attempts' field of this name."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the held-out folds and the random waves.")] = 0,
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="Catalogue name or folder of the encoder; default: router.encoder of the settings."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Train P(large right and small wrong | query), and print how well held-out rows are ranked."""
+    from serve_app.cli.router_tables import progress
+    from serve_app.confidence.gain import write
+    from serve_app.training.cascade import read_attempts
+    from serve_app.training.gain import fit_gain, join_texts, read_gain_rows, read_texts
+    from serve_app.training.gain.train import encoded
+
+    rows = read_gain_rows(data) if texts is None else join_texts(read_attempts(data), read_texts(texts))
+    loaded = _encoder(encoder)
+    with progress(not as_json) as report:
+        trained = fit_gain(rows, encoded(rows, loaded, report), loaded.digest, seed, report)
+    write(trained.model, out)
+    if held_out is not None:
+        _write_held_out(rows, trained.held_out.tolist(), held_out)
+    card = trained.model.card
+    found = card["held_out"]
+    if as_json:
+        typer.echo(json.dumps({"out": str(out), "rows": card["rows"], "helped": card["helped"], **found}))
+        return
+    apgr = "not defined, the large model is no better" if found["apgr"] is None else f"{found['apgr']:.3f}"
+    typer.echo(
+        f"The large model helps in {card['helped']:.1%} of {card['rows']} rows. Held-out rows: AUROC "
+        f"{found['auroc']:.3f} and APGR {apgr} (chance is .5 in both), calibration error {found['ece']:.3f}. "
+        f"Written to {out}."
+    )
+
+
+def _encoder(name: str | None) -> "Encoder":
+    from serve_app.catalogue import resolve
+    from serve_app.config import load
+    from serve_app.encoder import Encoder
+
+    return Encoder(resolve(name or load().router.encoder).path)
+
+
+def _write_held_out(rows: "Sequence[GainRow]", gains: Sequence[float], path: Path) -> None:
+    """One row for each id. Raises DataError where a row has none, or the file cannot be written."""
+    if any(row.id is None for row in rows):
+        raise DataError('--held-out names rows by "id": give every row of --data one.')
+    lines = [json.dumps({"id": row.id, "gain": gain}) + "\n" for row, gain in zip(rows, gains, strict=True)]
+    try:
+        path.write_text("".join(lines), encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"Cannot write {path}: {error.strerror or error}.") from error
