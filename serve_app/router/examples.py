@@ -115,7 +115,13 @@ class Examples:
         )
         if not fits:
             raise ValueError("the examples' arrays do not fit together")
-        return cls(bank, settings)
+        return cls(bank, settings).ready()
+
+    def ready(self) -> Examples:
+        """Itself, with what the first query would wait for computed."""
+        if self.bank.terms is not None:
+            self.probabilities("", np.zeros(self.bank.vectors.shape[1], dtype=np.float32))
+        return self
 
 
 def as_stored(vectors: FloatArray) -> FloatArray:

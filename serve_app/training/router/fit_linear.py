@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from serve_app.core import DataError
 from serve_app.router.classifier import FloatArray
 from serve_app.router.linear import Linear
 from serve_app.router.terms import Terms
@@ -34,9 +35,14 @@ def fit_terms(data: TrainingSet) -> Terms:
 
 
 def fit_vocabulary(texts: Sequence[str]) -> tuple[Vocabulary, Any]:
-    """The commonest terms of `texts`, and their TF-IDF there as a sparse matrix (num_texts, num_terms)."""
+    """The commonest terms of `texts`, and their TF-IDF there as a sparse matrix (num_texts, num_terms).
+
+    Raises DataError where no text has a term.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
+    if not any(map(terms_of, texts)):
+        raise DataError("No training text has a word of two letters: train with a classifier that reads vectors alone.")
     vectoriser = TfidfVectorizer(analyzer=terms_of, sublinear_tf=True, max_features=MAX_TERMS)
     features = vectoriser.fit_transform(texts)
     terms = tuple(map(str, vectoriser.get_feature_names_out()))

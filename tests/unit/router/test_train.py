@@ -104,6 +104,12 @@ def test_words_are_trained_without_the_encoder(rows_file: Path, encoder: Any) ->
     assert encoder.encoded == []
 
 
+def test_texts_without_a_word_are_no_rows_for_words(tmp_path: Path, make_rows: WriteRows, encoder: Any) -> None:
+    rows = [{"text": text, "label": label} for label in "ab" for text in ("?", "x y", "1")]
+    with pytest.raises(DataError, match="No training text has a word of two letters"):
+        train([make_rows(tmp_path / "rows.jsonl", rows)], encoder, "tfidf")
+
+
 def test_words_are_served_beside_any_encoder_and_still_give_a_vector(
     rows_file: Path, encoder: Any, other_encoder: Any
 ) -> None:
