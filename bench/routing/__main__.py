@@ -7,7 +7,7 @@ where they were not made before. `--scores` writes mmlu.csv and gsm8k.csv (id,sc
 the out-of-fold scores behind the keys `mmlu` and `gsm8k`, so that anyone can score them.
 
 What limits it: the counts (confidence/surface.py) and the models' settings were worked out on these two benchmarks,
-over about 150 variants judged out of fold; the choice between models and their strengths is made inside training folds.
+over about 300 variants judged out of fold; the choice between models and their strengths is made inside training folds.
 """
 
 from __future__ import annotations
