@@ -111,7 +111,7 @@ def compare(
 @app.command("add-label")
 def add_label(
     label: Annotated[str, typer.Option(help="The new label.")],
-    data: Annotated[Path, typer.Option(help='JSONL rows {"text", "label"} of that label; five to ten do.')],
+    data: Annotated[Path, typer.Option(help='JSONL rows {"text", "label"} of that label; ten or more.')],
     out: Annotated[Path, typer.Option(help="Folder for the longer router.")],
     router: Annotated[
         Path | None, typer.Option(help="Folder of a trained router; default: router.artifact of the settings.")
@@ -134,7 +134,12 @@ def add_label(
     write(found.artifact, out)
     took_s = time.perf_counter() - started_s
     if as_json:
-        figures = {"before": found.before, "after": found.after, "new_right_95": found.new_right_95}
+        figures = {
+            "before": found.before,
+            "after": found.after,
+            "new_right_95": found.new_right_95,
+            "released": found.num_released,
+        }
         typer.echo(json.dumps({"out": str(out), "label": label, "rows": len(rows), "seconds": took_s, **figures}))
         return
     from rich.console import Console
@@ -145,7 +150,8 @@ def add_label(
     console.print(confusions(found))
     low, high = found.new_right_95
     console.print(
-        f"{found.after[label].get(label, 0)} of {len(rows)} new rows are told by the others ({low:.0%} to {high:.0%}). "
+        f"{found.after[label].get(label, 0)} of {len(rows)} new rows are told by the others ({low:.0%} to {high:.0%}); "
+        f"{found.num_released} examples of `general` lay among them and were released. "
         f"Written to {out} in {took_s:.1f} s."
     )
 

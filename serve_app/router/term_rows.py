@@ -32,6 +32,13 @@ class TermRows:
         places = np.concatenate([places for places, _ in rows]).astype(np.int32)
         return cls(vocabulary, starts, places, _as_stored(np.concatenate([values for _, values in rows])))
 
+    def where(self, kept: npt.NDArray[np.bool_]) -> TermRows:
+        """The rows that `kept`, (num_examples,), marks; the vocabulary stays."""
+        lengths = np.diff(self.starts)
+        entries = np.repeat(kept, lengths)
+        starts = np.concatenate([[0], np.cumsum(lengths[kept])]).astype(np.int32)
+        return TermRows(self.vocabulary, starts, self.places[entries], self.values[entries])
+
     def pulled(self, duals: FloatArray) -> FloatArray:
         """The sum of each term's values times its examples' duals: (num_terms, num_labels)."""
         found = np.zeros((len(self.vocabulary.terms), duals.shape[1]), dtype=np.float32)

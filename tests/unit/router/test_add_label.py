@@ -31,7 +31,7 @@ def test_a_new_label_is_told_and_the_old_ones_stay(trained: Trained, encoder: An
         trained.artifact.floor,
         trained.artifact.classifier.temperature,
     )
-    assert found.artifact.card["added"] == [{"label": "finance", "rows": 6}]
+    assert found.artifact.card["added"] == [{"label": "finance", "rows": 6, "released": 0}]
 
 
 def test_only_the_new_texts_are_encoded(trained: Trained, encoder: Any) -> None:
@@ -54,13 +54,32 @@ def test_it_is_the_router_that_all_rows_together_train(
     rows = [{"text": text, "label": "a"} for text in ("court sue", "sue landlord", "judge court")]
     rows += [{"text": text, "label": "b"} for text in ("fever rash", "rash doctor", "doctor fever")]
     old = train([make_rows(tmp_path / "old.jsonl", rows)], encoder, classifier).artifact
-    more = [Row(text, "c") for text in ("cake poem", "poem river")]
+    more = [Row(text, "c") for text in ("cake poem", "poem river", "river cake")]  # as many as the others have
     longer = add_label(old, "c", more, encoder, silent).artifact
     rows += [{"text": row.text, "label": "c"} for row in more]
     whole = train([make_rows(tmp_path / "all.jsonl", rows)], encoder, classifier).artifact
     vector = encoder.encode(["sue river doctor"])[0]
     found = [one.classifier.model.probabilities("", vector) for one in (longer, whole)]
     assert found[0] == pytest.approx(found[1], abs=5e-3)  # the rarity of old words stays as it was
+
+
+def test_examples_of_the_fallback_that_lie_among_the_new_ones_are_released(trained: Trained, encoder: Any) -> None:
+    pets = [Row(text, "pets") for text in ("cat dog", "cat river", "river cat", "dog cat")]
+    found = add_label(trained.artifact, "pets", pets, encoder, silent)
+    assert found.num_released > 0
+    assert found.artifact.card["added"][0]["released"] == found.num_released
+    assert len(found.artifact.classifier.model.bank.labels) == 40 + 4 - found.num_released  # type: ignore[attr-defined]
+    assert sum(found.after["general"].values()) == 10  # the released ones are still judged
+    assert found.after["general"]["pets"] >= 1
+    router = DomainRouter(found.artifact, encoder)
+    assert router.score_texts(["cat dog", "holiday football"])[0].label == "pets"
+    assert router.score_texts(["holiday football"])[0].label == "general"
+
+
+def test_few_new_rows_weigh_more_than_old_ones(trained: Trained, encoder: Any) -> None:
+    bank = add_label(trained.artifact, "finance", MONEY[:2], encoder, silent).artifact.classifier.model.bank  # type: ignore[attr-defined]
+    assert bank.weights[-2:] == pytest.approx([np.sqrt(10 / 2)] * 2)
+    assert bank.weights[:40] == pytest.approx(np.ones(40))
 
 
 def test_it_works_from_disk_and_twice(folder: Path, tmp_path: Path, encoder: Any) -> None:
