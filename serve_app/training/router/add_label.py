@@ -117,12 +117,13 @@ def _longer(bank: Bank, rows: Sequence[Row], encoder: TextEncoder, report: Progr
     texts = [clip(row.text) for row in rows]
     num_labels = bank.duals.shape[1] + 1
     weights = _share_of(bank, len(rows)) * np.array([row.weight for row in rows])
-    return Bank(
-        np.concatenate([bank.vectors, vectors_of(texts, encoder, report)]),
-        np.concatenate([bank.labels, np.full(len(rows), num_labels - 1)]),
-        np.concatenate([bank.weights, weights.astype(np.float32)]),
-        np.zeros((len(bank.labels) + len(rows), num_labels), dtype=np.float32),
-        None if bank.terms is None else _longer_terms(bank.terms, texts),
+    return replace(
+        bank,
+        vectors=np.concatenate([bank.vectors, vectors_of(texts, encoder, report)]),
+        labels=np.concatenate([bank.labels, np.full(len(rows), num_labels - 1)]),
+        weights=np.concatenate([bank.weights, weights.astype(np.float32)]),
+        duals=np.zeros((len(bank.labels) + len(rows), num_labels), dtype=np.float32),
+        terms=None if bank.terms is None else _longer_terms(bank.terms, texts),
     )
 
 
@@ -150,8 +151,14 @@ def _released(bank: Bank, new: _Mask, labels: tuple[str, ...]) -> _Mask:
 def _kept(bank: Bank, gone: _Mask) -> Bank:
     """The bank without the rows that `gone` marks."""
     kept = ~gone
-    terms = None if bank.terms is None else bank.terms.where(kept)
-    return Bank(bank.vectors[kept], bank.labels[kept], bank.weights[kept], bank.duals[kept], terms)
+    return replace(
+        bank,
+        vectors=bank.vectors[kept],
+        labels=bank.labels[kept],
+        weights=bank.weights[kept],
+        duals=bank.duals[kept],
+        terms=None if bank.terms is None else bank.terms.where(kept),
+    )
 
 
 def _solved(bank: Bank, old: Examples, inverted: Matrix) -> Examples:

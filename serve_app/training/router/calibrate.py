@@ -49,16 +49,16 @@ def floor_for(probabilities: FloatArray, labels: IntArray, fallback_index: int |
 
     Of four rows of two known labels, one may be rejected:
 
-    >>> probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.45, 0.55]], dtype=np.float32)
+    >>> probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.25, 0.75], [0.45, 0.55]], dtype=np.float32)
     >>> floor_for(probabilities, np.array([0, 0, 1, 1]), None, 0.25)
-    0.7
+    0.75
     """
     known = labels != fallback_index if fallback_index is not None else np.ones(len(labels), dtype=np.bool_)
     best, top = probabilities[known].argmax(axis=1), probabilities[known].max(axis=1).astype(np.float64)
     kept = np.where(best == fallback_index, -1.0, top) if fallback_index is not None else top
     num_allowed = int(false_rejection * len(kept))
     lowest_kept = float(np.sort(kept)[min(num_allowed, len(kept) - 1)])
-    return max(0.0, math.floor(lowest_kept * 10_000 + 1e-3) / 10_000)
+    return max(0.0, math.floor(lowest_kept * 10_000) / 10_000)
 
 
 def rejected(probabilities: FloatArray, floor: float, fallback_index: int | None) -> npt.NDArray[np.bool_]:

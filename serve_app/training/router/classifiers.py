@@ -105,8 +105,8 @@ CLASSIFIERS: Mapping[str, TrainingMethod] = {
     "linear": ByRegression(),
     "network": ByNetwork(),
     "neighbours": ByExamples(Recipe(neighbour_share=1.0)),
-    "kernel": ByExamples(Recipe(neighbour_share=0.0, ridge=0.1, term_share=0.2)),
-    "few-shot": ByExamples(Recipe(neighbour_share=0.0, kernel_width=1.0, ridge=0.1)),
+    "kernel": ByExamples(Recipe(neighbour_share=0.0, ridge=0.1, term_share=0.2, num_directions=0)),
+    "few-shot": ByExamples(Recipe(neighbour_share=0.0, kernel_width=1.0, ridge=0.1, num_directions=0)),
     "mixture": ByExamples(Recipe()),
 }
 """`kernel` was set on held-out training rows of BANKING77 and validation rows of CLINC150; `few-shot` is `kernel` with

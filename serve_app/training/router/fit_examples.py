@@ -51,7 +51,15 @@ def bare_bank(data: TrainingSet, shape: Shape) -> Bank:
     """The examples before the kernel machine is solved: duals of 0."""
     terms = TermRows.of(data.texts, fit_vocabulary(data.texts)[0]) if shape.term_share else None
     duals = np.zeros((len(data), len(data.names)), dtype=np.float32)
-    return Bank(data.vectors, data.labels, data.weights, duals, terms)
+    directions = principal_directions(data.vectors, shape.num_directions) if shape.num_directions else None
+    return Bank(data.vectors, data.labels, data.weights, duals, terms, directions)
+
+
+def principal_directions(vectors: FloatArray, num_directions: int) -> FloatArray:
+    """Where vectors, (num_rows, dimension), are longest: (dimension, num_directions), all where there are not more."""
+    _, found = np.linalg.eigh(vectors.T.astype(np.float64) @ vectors)
+    directions: FloatArray = np.ascontiguousarray(found[:, ::-1][:, :num_directions], dtype=np.float32)
+    return directions
 
 
 def inverse(bank: Bank, shape: Shape, ridge: float) -> Matrix:
@@ -110,7 +118,7 @@ def _regularised(bank: Bank, shape: Shape, ridge: float, double_rows: int) -> Ma
             f"{num_rows} rows are too many for the kernel machine: give a sample of at most {MAX_ROWS}, "
             "or train with --classifier linear."
         )
-    vectors: Matrix = bank.vectors.astype(np.float64) if num_rows <= double_rows else bank.vectors
+    vectors: Matrix = bank.compared.astype(np.float64) if num_rows <= double_rows else bank.compared
     matrix: Matrix = vectors @ vectors.T
     matrix -= 1
     matrix *= 2 * shape.kernel_width

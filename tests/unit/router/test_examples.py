@@ -72,6 +72,28 @@ def test_leave_one_out_is_what_a_fit_without_the_row_says(shape: Shape) -> None:
         assert again.probabilities("", data.vectors[row]) == pytest.approx(found[row], abs=1e-4)
 
 
+def test_few_directions_find_the_neighbours_that_whole_vectors_find() -> None:
+    data = training_set(300)
+    whole, reduced = SHAPE, SHAPE.model_copy(update={"num_directions": 7})
+    models = [Examples(fit_bank(data, shape, RIDGE), shape) for shape in (whole, reduced)]
+    assert models[1].bank.compared.shape == (300, 7)
+    for query in unit_rows(20, seed=3):
+        near = [
+            model.probabilities("", query)
+            for model in (
+                Examples(one.bank, one.settings.model_copy(update={"neighbour_share": 1.0})) for one in models
+            )
+        ]
+        assert near[0] == pytest.approx(near[1], abs=1e-5)
+
+
+def test_as_many_directions_as_dimensions_change_nothing() -> None:
+    data, query = training_set(), unit_rows(1, seed=1)[0]
+    turned = SHAPE.model_copy(update={"num_directions": 99})
+    found = [Examples(fit_bank(data, shape, RIDGE), shape).probabilities("", query) for shape in (SHAPE, turned)]
+    assert found[0] == pytest.approx(found[1], abs=1e-4)
+
+
 def test_the_inverse_over_fewer_rows_needs_no_second_inversion() -> None:
     data = training_set()
     gone = np.arange(len(data)) % 3 == 1
