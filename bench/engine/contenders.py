@@ -35,12 +35,16 @@ class Headrace:
 
     @classmethod
     def make(cls, material: Material, max_rows: int, **options: Any) -> Headrace:
-        """With all of the material's adapters resident."""
+        """With all of the material's adapters resident.
+
+        It has twice the rows that are used: of its last quarter no adapter gets one once it holds half of all
+        (engine/admission.py), and a batch of one adapter would wait for others.
+        """
         name = str(material.dtype).removeprefix("torch.")
         fields = {"max_context_tokens": 256, "step_tokens": 8192, "prefix_slots": 0, "max_adapter_rank": 16, **options}
         assembly = assemble(
             material.path,
-            EngineOptions(dtype=name, max_rows=max_rows, max_waiting=max_rows, **fields),
+            EngineOptions(dtype=name, max_rows=2 * max_rows, max_waiting=0, **fields),
             cache_dir() / "kernels",
         )
         assembly.runner.warm_up()
@@ -57,7 +61,10 @@ class Headrace:
         return cls(assembly, loop)
 
     def rate(self, versions: Sequence[str | None], prompts: Sequence[Sequence[int]], steps: int) -> float:
-        """Prefill in one step, one decode step that is not timed, then `steps` that are."""
+        """Prefill in one step, one decode step that is not timed, then `steps` that are.
+
+        Raises RuntimeError where a step that is timed has not all the rows, which would overstate the rate.
+        """
         self.loop.submit(
             *(
                 Request(f"{next(self.serial)}", tuple(prompt), steps + 3, Discard(), version)
@@ -66,13 +73,20 @@ class Headrace:
         )
         self.loop.step()
         self.loop.step()
+        self._expect_rows(len(prompts))
         start_s = time.perf_counter()
         for _ in range(steps):
             self.loop.step()
         taken_s = time.perf_counter() - start_s
-        while self.loop.load().active_rows:
-            self.loop.step()
+        self._expect_rows(len(prompts))
+        self.loop.step()
+        self._expect_rows(0)
         return len(prompts) * steps / taken_s
+
+    def _expect_rows(self, num_rows: int) -> None:
+        load = self.loop.load()
+        if (load.active_rows, load.waiting_requests) != (num_rows, 0):
+            raise RuntimeError(f"{load.active_rows} rows and {load.waiting_requests} waiting requests, not {num_rows}")
 
 
 def transformers_rate(model: Any, prompts: Sequence[Sequence[int]], steps: int, **extra: Any) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from serve_app.engine.linear import make_linear
+from serve_app.engine.linear import make_linear, settle
 
 _GROUPS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
 
@@ -25,6 +25,7 @@ class Floor:
                 modules = [getattr(layer.mlp if hasattr(layer.mlp, name) else layer.self_attn, name) for name in group]
                 self._add(modules)
         self._add([model.lm_head])
+        settle(self._products)
 
     def _add(self, modules: Sequence[nn.Linear]) -> None:
         self._products.append(make_linear("packed", modules))

@@ -14,13 +14,14 @@ Values that are not finite stay so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from serve_app.core import ConfigError
+from serve_app.engine.pages import use_large_pages
 
 KINDS = ("plain", "packed", "int8", "int4")
 _GROUP = 32
@@ -52,6 +53,13 @@ def make_linear(kind: str, weights: Sequence[nn.Linear]) -> nn.Module:
         raise _refusal(kind, f"a layer [{num_out}, {num_in}] needs multiples of {_INT4_OUTPUTS} and {_GROUP}")
     with torch.no_grad():
         return _MAKERS[kind](weights)
+
+
+def settle(products: Iterable[nn.Module]) -> None:
+    """Put the packed ones in large pages. Called once all are made and the model's own weights are let go of."""
+    for product in products:
+        if isinstance(product, PackedLinear):
+            use_large_pages(*product.memory())
 
 
 def check_kind(kind: str, dtype: torch.dtype, device: torch.device) -> None:
@@ -107,6 +115,10 @@ class PackedLinear(nn.Module):  # type: ignore[misc]
         dense = torch.cat([layer.weight for layer in weights])
         self._packed = torch.ops.mkldnn._reorder_linear_weight(dense, _PACKED_ROWS)  # no buffer: it cannot be moved
         self._bias = _fused_bias(weights)
+
+    def memory(self) -> tuple[int, int]:
+        """Address and bytes of the packed weights."""
+        return torch.ops.mkldnn.data_ptr(self._packed), torch.ops.mkldnn._nbytes(self._packed)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """x [..., in] -> [..., out]."""

@@ -18,7 +18,7 @@ from serve_app.engine.bank import Site, SiteShape
 from serve_app.engine.cache import SlotLayer
 from serve_app.engine.decoders.protocol import ModelShape, Parts
 from serve_app.engine.kernels.protocol import Heads
-from serve_app.engine.linear import make_linear
+from serve_app.engine.linear import make_linear, settle
 from serve_app.engine.step import Step
 
 _FAMILIES = {"llama", "qwen2", "mistral"}
@@ -60,6 +60,9 @@ class _Layer:
     gate_up: _Product
     down: _Product
 
+    def products(self) -> tuple[_Product, ...]:
+        return self.qkv, self.output, self.gate_up, self.down
+
 
 class FusedDecoder:
     """A Decoder. Takes the model's weights over: the model object is not to be used, nor kept, after it."""
@@ -79,6 +82,7 @@ class FusedDecoder:
             self._layer(model, layer, slots, parts)
             for layer, slots in zip(model.model.layers, parts.cache.layers, strict=True)
         ]
+        settle([self._head, *(product.base for layer in self._layers for product in layer.products())])
 
     def forward(self, step: Step) -> torch.Tensor:
         """See Decoder."""

@@ -19,7 +19,7 @@ from serve_app.core import EngineError
 from serve_app.engine.bank import Site, SiteShape
 from serve_app.engine.decoders.protocol import Parts
 from serve_app.engine.kernels.protocol import Heads
-from serve_app.engine.linear import make_linear
+from serve_app.engine.linear import make_linear, settle
 from serve_app.engine.step import Step
 
 ATTENTION = "headrace_slots"
@@ -58,6 +58,7 @@ class GenericDecoder:
             parent, _, name = path.rpartition(".")
             linear = make_linear(parts.linear, [model.get_submodule(path)])
             setattr(model.get_submodule(parent), name, _LoraLinear(linear, site, self._state))
+        settle(model.modules())
         for module in model.modules():
             if hasattr(module, "layer_idx"):
                 module.slot_state = self._state

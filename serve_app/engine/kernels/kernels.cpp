@@ -1,6 +1,7 @@
 // The engine's own CPU kernels: what lies between the matrix products of a decoder layer, for a flat batch of tokens
 // whose rows have different lengths and different adapters. Plain C++ with vector extensions (GCC >= 12, clang >= 15):
-// the compiler turns a vector of 16 floats into whatever this processor has.
+// the compiler turns a vector of 16 floats into whatever this processor has. Only what it does not find by itself, the
+// products of pairs of bf16 (AVX512_BF16), is written out, beside the same in plain vectors.
 //
 // All matrices are row-major and dense. T is the number type of weights and activations (bf16 or float); sums are in
 // float. Lengths of vectors are multiples of 16 (checked in native.py). Threads: OpenMP's, as torch sets them.
@@ -12,6 +13,9 @@
 #include <cstring>
 #include <limits>
 #include <vector>
+#ifdef __AVX512BF16__
+#include <immintrin.h>
+#endif
 
 namespace {
 
@@ -59,6 +63,13 @@ inline float widen(bf16 x) {
     return v;
 }
 
+inline void narrow(float* p, float x) { *p = x; }
+inline void narrow(bf16* p, float x) {
+    uint32_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    p->bits = x == x ? uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) : 0x7fc0;
+}
+
 inline F splat(float x) { return F{} + x; }
 inline F larger(F a, F b) { return a > b ? a : b; }
 inline F smaller(F a, F b) { return a < b ? a : b; }
@@ -86,6 +97,88 @@ inline F exp(F x) {
     F result = p * scale;
     return x < -87.0f ? F{} : result;
 }
+
+// ---- products of T with sums in float ----------------------------------------------------------------------------
+
+// Sums along the vectors: add(acc, a, b) adds the products of STEP pairs of numbers, spread over the lanes of acc.
+template <class T>
+struct Dot {
+    typedef F V;
+    static constexpr int STEP = LANES;
+    static V whole(const T* p) { return load(p); }
+    static V half(const T* p) { return load(p); }  // 16 numbers
+    static F add(F acc, V a, V b) { return acc + a * b; }
+};
+
+// Sums across two vectors: add(acc, pairs[v], weights) adds, to 16 columns of acc, two rows times their weights. The
+// columns of acc are in an order of the processor's until `ordered`.
+template <class T>
+struct Mix {
+    struct V {
+        F first, second;
+    };
+    template <int NV>
+    static void rows(const T* first, const T* second, V* pairs) {  // second: null for none
+        for (int v = 0; v < NV; ++v) pairs[v] = {load(first + v * LANES), second ? load(second + v * LANES) : F{}};
+    }
+    static V weights(const T* two, bool both) { return {splat(widen(two[0])), both ? splat(widen(two[1])) : F{}}; }
+    static F add(F acc, V pair, V weights) { return acc + pair.first * weights.first + pair.second * weights.second; }
+    template <int NV>
+    static void ordered(F*) {}
+};
+
+#ifdef __AVX512BF16__
+// The processor multiplies pairs of bf16 and adds both products to a float: half the work, and nothing to widen.
+template <>
+struct Dot<bf16> {
+    typedef __m512bh V;
+    static constexpr int STEP = 2 * LANES;
+    static V whole(const bf16* p) { return (V)_mm512_loadu_si512(p); }
+    static V half(const bf16* p) { return (V)_mm512_zextsi256_si512(_mm256_loadu_si256((const __m256i*)p)); }
+    static F add(F acc, V a, V b) { return (F)_mm512_dpbf16_ps((__m512)acc, a, b); }
+};
+
+template <>
+struct Mix<bf16> {
+    typedef __m512bh V;
+    template <int NV>
+    static void rows(const bf16* first, const bf16* second, V* pairs) {
+        if constexpr (NV % 2) {
+            for (int v = 0; v < NV; ++v) {
+                U b = second ? widened(second + v * LANES) : U{};
+                pairs[v] = (V)(widened(first + v * LANES) | b << 16);
+            }
+        } else {
+            for (int v = 0; v < NV; v += 2) {
+                __m512i a = _mm512_loadu_si512(first + v * LANES);
+                __m512i b = second ? _mm512_loadu_si512(second + v * LANES) : _mm512_setzero_si512();
+                pairs[v] = (V)_mm512_unpacklo_epi16(a, b);  // columns 0-3, 8-11, 16-19, 24-27 of these 32
+                pairs[v + 1] = (V)_mm512_unpackhi_epi16(a, b);
+            }
+        }
+    }
+    static V weights(const bf16* two, bool both) {
+        uint32_t bits = two[0].bits | (both ? uint32_t(two[1].bits) << 16 : 0);
+        return (V)_mm512_set1_epi32(int(bits));
+    }
+    static F add(F acc, V pair, V weights) { return (F)_mm512_dpbf16_ps((__m512)acc, pair, weights); }
+    template <int NV>
+    static void ordered(F* acc) {
+        for (int v = 0; v + 1 < NV; v += 2) {
+            F a = acc[v], b = acc[v + 1];
+            acc[v] = __builtin_shufflevector(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+            acc[v + 1] = __builtin_shufflevector(a, b, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
+        }
+    }
+
+   private:
+    static U widened(const bf16* p) {
+        H h;
+        std::memcpy(&h, p, sizeof h);
+        return __builtin_convertvector(h, U);
+    }
+};
+#endif
 
 // ---- residual and norm -------------------------------------------------------------------------------------------
 
@@ -129,47 +222,55 @@ constexpr int TILE = 64;  // columns of an adapter's B that lie together (bank.p
 
 // hidden[t, j] = x[t, :] . a[j, :] for up to TOKENS tokens and RANKS ranks
 template <class T, int N>
-void shrink_tile(const T* x, int64_t in, const T* a, int ranks, float* hidden, int64_t hidden_stride) {
+void shrink_tile(const T* x, int64_t in, const T* a, int ranks, T* hidden, int64_t hidden_stride) {
+    typedef Dot<T> D;
     F acc[N][RANKS] = {};
     const T* rows[RANKS];
     for (int j = 0; j < RANKS; ++j) rows[j] = a + (j < ranks ? j : 0) * in;
-    for (int64_t i = 0; i < in; i += LANES) {
-        F w[RANKS];
+    int64_t i = 0;
+    for (; i + D::STEP <= in; i += D::STEP) {
+        typename D::V w[RANKS];
         for (int j = 0; j < RANKS; ++j) {
-            w[j] = load(rows[j] + i);
+            w[j] = D::whole(rows[j] + i);
             __builtin_prefetch(rows[j] + RANKS * in + i, 0, 0);  // the next tile: these rows are too short for the processor to see it
         }
         for (int t = 0; t < N; ++t) {
-            F v = load(x + t * in + i);
-            for (int j = 0; j < RANKS; ++j) acc[t][j] += v * w[j];
+            typename D::V v = D::whole(x + t * in + i);
+            for (int j = 0; j < RANKS; ++j) acc[t][j] = D::add(acc[t][j], v, w[j]);
         }
     }
+    if (i < in)
+        for (int t = 0; t < N; ++t)
+            for (int j = 0; j < RANKS; ++j) acc[t][j] = D::add(acc[t][j], D::half(x + t * in + i), D::half(rows[j] + i));
     for (int t = 0; t < N; ++t)
-        for (int j = 0; j < ranks; ++j) hidden[t * hidden_stride + j] = sum(acc[t][j]);
+        for (int j = 0; j < ranks; ++j) narrow(hidden + t * hidden_stride + j, sum(acc[t][j]));
 }
 
 // out[t, :NV * 16] += hidden[t, :] b for N tokens; b is a tile [rank, tile_width], of which NV * 16 columns are used
 template <class T, int N, int NV>
-void expand_tile(const float* hidden, int64_t hidden_stride, const T* b, int64_t tile_width, int rank, T* out,
-                 int64_t out_stride) {
+void expand_tile(const T* hidden, int64_t hidden_stride, const T* b, int64_t tile_width, int rank, T* out, int64_t out_stride) {
+    typedef Mix<T> M;
     F acc[N][NV] = {};
-    for (int j = 0; j < rank; ++j) {
-        F w[NV];
-        for (int v = 0; v < NV; ++v) w[v] = load(b + j * tile_width + v * LANES);
+    for (int j = 0; j < rank; j += 2) {
+        const bool both = j + 1 < rank;
+        typename M::V w[NV];
+        M::template rows<NV>(b + j * tile_width, both ? b + (j + 1) * tile_width : nullptr, w);
         for (int t = 0; t < N; ++t) {
-            float h = hidden[t * hidden_stride + j];
-            for (int v = 0; v < NV; ++v) acc[t][v] += w[v] * h;
+            typename M::V h = M::weights(hidden + t * hidden_stride + j, both);
+            for (int v = 0; v < NV; ++v) acc[t][v] = M::add(acc[t][v], w[v], h);
         }
     }
-    for (int t = 0; t < N; ++t)
+    for (int t = 0; t < N; ++t) {
+        M::template ordered<NV>(acc[t]);
         for (int v = 0; v < NV; ++v) {
             T* p = out + t * out_stride + v * LANES;
             store(p, load(p) + acc[t][v]);
         }
+    }
 }
 
 template <class T, int N>
-void expand_columns(const float* hidden, int64_t hidden_stride, const T* b, int rank, T* out, int64_t out_stride,
+void expand_columns(const T* hidden, int64_t hidden_stride, const T* b, int rank, T* out, int64_t out_stride,
                     int64_t columns) {
     if (columns == TILE) return expand_tile<T, N, TILE / LANES>(hidden, hidden_stride, b, columns, rank, out, out_stride);
     for (int64_t c = 0; c < columns; c += LANES)
@@ -196,7 +297,7 @@ struct Share {
 //   runs [num_runs, 3]: adapter slot, first token, one past the last; hidden [tokens, members * max_rank] is scratch
 template <class T>
 void lora(const T* x, T* out, const T* a, const T* b, const int32_t* ranks, const int64_t* columns, int64_t members,
-          int64_t max_rank, int64_t in, const int32_t* runs, int64_t num_runs, float* hidden) {
+          int64_t max_rank, int64_t in, const int32_t* runs, int64_t num_runs, T* hidden) {
     const int64_t width = columns[members], hidden_stride = members * max_rank;
     int64_t num_shrinks = 0, num_expands = 0;
     for (int64_t r = 0; r < num_runs; ++r)
@@ -217,7 +318,7 @@ void lora(const T* x, T* out, const T* a, const T* b, const int32_t* ranks, cons
                     if (!shrinks.next()) continue;
                     const int count = rank - j < RANKS ? rank - j : RANKS;
                     const T* tile = a + (slot * hidden_stride + m * max_rank + j) * in;
-                    float* to = hidden + m * max_rank + j;
+                    T* to = hidden + m * max_rank + j;
                     int64_t t = first;
                     for (; t + TOKENS <= end; t += TOKENS)
                         shrink_tile<T, TOKENS>(x + t * in, in, tile, count, to + t * hidden_stride, hidden_stride);
@@ -238,7 +339,7 @@ void lora(const T* x, T* out, const T* a, const T* b, const int32_t* ranks, cons
                     const T* tile = weights + c * rank;
                     for (int64_t ahead = 0; ahead < count * rank; ahead += 64 / sizeof(T))
                         __builtin_prefetch(tile + TILE * rank + ahead, 0, 0);
-                    const float* from = hidden + m * max_rank;
+                    const T* from = hidden + m * max_rank;
                     T* to = out + columns[m] + c;
                     int64_t t = first;
                     for (; t + TOKENS <= end; t += TOKENS)
@@ -283,45 +384,56 @@ inline F sums(const F* v) {
 // Attention of G query heads that share one key head, for one token, over `length` keys. scores: [G, length + 16].
 template <class T, int NV, int G>
 void attend_heads(const T* query, const T* keys, const T* values, int64_t length, float scale, float* scores, T* out) {
+    typedef Dot<T> D;
+    typedef Mix<T> M;
+    constexpr int ND = NV * LANES / D::STEP;
     const int64_t dim = NV * LANES, stride = (length + LANES - 1) / LANES * LANES;
     const float low = -std::numeric_limits<float>::infinity();
-    F block[LANES * NV], acc[LANES], top[G], q[G][NV];
+    F acc[LANES], top[G];
+    typename D::V q[G][ND];
     for (int g = 0; g < G; ++g) {
         top[g] = splat(low);
-        for (int v = 0; v < NV; ++v) q[g][v] = load(query + g * dim + v * LANES) * scale;
+        for (int v = 0; v < ND; ++v) q[g][v] = D::whole(query + g * dim + v * D::STEP);
     }
     for (int64_t k = 0; k < length; k += LANES) {
         const int count = length - k < LANES ? length - k : LANES;
-        for (int i = 0; i < LANES * NV; ++i) block[i] = i < count * NV ? load(keys + k * dim + i * LANES) : F{};
         for (int g = 0; g < G; ++g) {
             for (int i = 0; i < LANES; ++i) {
-                acc[i] = q[g][0] * block[i * NV];
-                for (int v = 1; v < NV; ++v) acc[i] += q[g][v] * block[i * NV + v];
+                const T* key = keys + (k + (i < count ? i : 0)) * dim;
+                acc[i] = F{};
+                for (int v = 0; v < ND; ++v) acc[i] = D::add(acc[i], q[g][v], D::whole(key + v * D::STEP));
             }
-            F score = sums(acc);
+            F score = sums(acc) * scale;
             for (int i = count; i < LANES; ++i) score[i] = low;
             top[g] = larger(top[g], score);
             store(scores + g * stride + k, score);
         }
     }
     F total[G] = {}, mixed[G][NV] = {};
+    T* weights[G];
     for (int g = 0; g < G; ++g) {
+        weights[g] = (T*)(scores + g * stride);  // over the scores: what is written is never ahead of what is read
         float most = low;
         for (int i = 0; i < LANES; ++i) most = top[g][i] > most ? top[g][i] : most;
         for (int64_t k = 0; k < length; k += LANES) {
             F weight = exp(load(scores + g * stride + k) - most);
             total[g] += weight;
-            store(scores + g * stride + k, weight);
+            store(weights[g] + k, weight);
         }
     }
-    for (int64_t k = 0; k < length; ++k) {
-        F value[NV];
-        for (int v = 0; v < NV; ++v) value[v] = load(values + k * dim + v * LANES);
-        for (int g = 0; g < G; ++g)
-            for (int v = 0; v < NV; ++v) mixed[g][v] += scores[g * stride + k] * value[v];
+    for (int64_t k = 0; k < length; k += 2) {
+        const bool both = k + 1 < length;
+        typename M::V value[NV];
+        M::template rows<NV>(values + k * dim, both ? values + (k + 1) * dim : nullptr, value);
+        for (int g = 0; g < G; ++g) {
+            typename M::V two = M::weights(weights[g] + k, both);
+            for (int v = 0; v < NV; ++v) mixed[g][v] = M::add(mixed[g][v], value[v], two);
+        }
     }
-    for (int g = 0; g < G; ++g)
+    for (int g = 0; g < G; ++g) {
+        M::template ordered<NV>(mixed[g]);
         for (int v = 0; v < NV; ++v) store(out + g * dim + v * LANES, mixed[g][v] / sum(total[g]));
+    }
 }
 
 template <class T, int NV>
@@ -453,7 +565,7 @@ void logit_stats(const T* logits, int64_t rows, int64_t vocab, int64_t* best_ids
     extern "C" void silu_mul_##NAME(const T* g, T* o, int64_t n, int64_t inner) { silu_mul(g, o, n, inner); }                  \
     extern "C" void lora_##NAME(const T* x, T* o, const T* a, const T* b, const int32_t* ranks, const int64_t* columns,        \
                                 int64_t members, int64_t max_rank, int64_t in, const int32_t* runs, int64_t num_runs,         \
-                                float* hidden) {                                                                              \
+                                T* hidden) {                                                                              \
         lora(x, o, a, b, ranks, columns, members, max_rank, in, runs, num_runs, hidden);                                      \
     }                                                                                                                         \
     extern "C" void attend_##NAME(T* qkv, const T* cos, const T* sin, T* k, T* v, const int64_t* slots,                        \

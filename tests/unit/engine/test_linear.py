@@ -4,7 +4,7 @@ from torch import nn
 from torch.nn import functional
 
 from serve_app.core import ConfigError
-from serve_app.engine.linear import KINDS, make_linear, obstacle
+from serve_app.engine.linear import KINDS, make_linear, obstacle, settle
 
 CPU = torch.device("cpu")
 LOSS = {"plain": 0.005, "packed": 0.005, "int8": 0.015, "int4": 0.1}
@@ -151,3 +151,12 @@ def test_no_tokens_give_no_results(kind, bias):
     usable(kind)
     out = make_linear(kind, layers((32, 16), bias=(bias, bias)))(torch.empty(0, 64, dtype=torch.bfloat16))
     assert out.shape == (0, 48)
+
+
+def test_large_pages_change_nothing() -> None:
+    usable("packed")
+    made, x = layers((32, 48)), inputs(5)
+    product = make_linear("packed", made)
+    before = product(x)
+    settle([product, nn.Identity()])
+    assert torch.equal(product(x), before)

@@ -1,6 +1,8 @@
 """The loader's thread, with events in place of files."""
 
+import os
 import queue
+import sys
 import threading
 
 import pytest
@@ -127,3 +129,18 @@ def test_close_leaves_a_load_that_does_not_end(start, caplog):
     loader.close(timeout_s=0)
     assert "still loading" in caplog.text or not loader._thread.is_alive()
     go.set()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads share their process's niceness")
+def test_the_thread_gives_way_to_others(start):
+    seen = []
+
+    def load(slot, version):
+        seen.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    loader, desk = start(load)
+    loader.request(0, "legal")
+    desk.next()
+    assert seen[0] > before or before == 19
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
