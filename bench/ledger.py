@@ -1,9 +1,10 @@
-"""What accounting costs: pricing and buffering one query, and committing many, on SQLite in WAL.
+"""What accounting costs: pricing, journalling and handing over one query, and committing many, on SQLite in WAL.
 
     python -m bench.ledger [--queries 20000] [--rate 500] [--seconds 4] [--folder DIR]
 
-The named peer commits each query on its own. What limits the figures: one fsync per commit (synchronous=FULL), so the
-disk under --folder; the put cost includes what the background flush steals from the event loop's thread.
+The named peer commits each query on its own. What limits the figures: one fsync per commit (synchronous=FULL) and per
+group of journal writes, so the disk under --folder. `price`, `begin` and `put` hold the event loop; `synced` and
+`saved` are waits, in which other queries run. All include what the background flush steals from the thread.
 Writes bench/results/ledger.json and prints it as the last line.
 """
 
@@ -14,8 +15,9 @@ import sqlite3
 import tempfile
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
@@ -23,8 +25,9 @@ from rich.table import Table
 
 from bench import machine
 from serve_app.config.prices import PricesSettings
-from serve_app.core import Answer, Attempt, Usage
+from serve_app.core import Answer, Attempt, Opening, Usage
 from serve_app.ledger import PriceBook, Recorder, SqlLedger
+from serve_app.ledger.journal import Journal
 
 REPO = Path(__file__).resolve().parent.parent
 PRICES = PricesSettings.model_validate(
@@ -71,34 +74,53 @@ async def fresh(folder: Path, name: str) -> SqlLedger:
     return ledger
 
 
-async def put_cost(folder: Path, rate: int, seconds: float) -> dict[str, Any]:
-    """Price and put at a steady rate, flushing beside it; microseconds of the event loop's thread per query."""
-    book, ledger = PriceBook(PRICES, "large"), await fresh(folder, "put")
-    recorder = Recorder(ledger, flush_ms=50, max_batch=500)
-    price_us, put_us = [], []
-    started_s = time.perf_counter()
+PARTS = ("price", "begin", "synced", "put", "saved", "sum")
+
+
+async def accounted(book: PriceBook, recorder: Recorder, index: int) -> list[float]:
+    """One query's accounting, all of it; microseconds of each of the `PARTS`."""
+    unpriced = account(index)
+    times_s = [time.perf_counter()]
+    recorder.begin(Opening(unpriced.query_id, unpriced.created_at_s, unpriced.requested_model, unpriced.key_id))
+    times_s.append(time.perf_counter())
+    await recorder.synced()
+    times_s.append(time.perf_counter())
+    priced = book.price(unpriced)
+    times_s.append(time.perf_counter())
+    recorder.put(priced)
+    times_s.append(time.perf_counter())
+    await recorder.saved(priced.query_id)
+    times_s.append(time.perf_counter())
+    begin, synced, price, put, saved = (1e6 * (later - earlier) for earlier, later in pairwise(times_s))
+    return [price, begin, synced, put, saved, price + begin + synced + put + saved]
+
+
+async def put_cost(
+    folder: Path, rate: int, seconds: float, durability: Literal["local", "replicated"]
+) -> dict[str, Any]:
+    """Queries begun at a steady rate, each on its own, flushing beside them."""
+    book, ledger = PriceBook(PRICES, "large"), await fresh(folder, f"put-{durability}")
+    journal = Journal.open(folder / "journal", durability)
+    recorder = Recorder(ledger, journal, flush_ms=50, max_batch=500, durability=durability)
+    started_s, queries = time.perf_counter(), []
     for index in range(int(rate * seconds)):
         await asyncio.sleep(max(0.0, started_s + index / rate - time.perf_counter()))
-        unpriced = account(index)
-        before_s = time.perf_counter()
-        priced = book.price(unpriced)
-        between_s = time.perf_counter()
-        recorder.put(priced)
-        price_us.append(1e6 * (between_s - before_s))
-        put_us.append(1e6 * (time.perf_counter() - between_s))
-    reached = len(put_us) / (time.perf_counter() - started_s)
+        queries.append(asyncio.create_task(accounted(book, recorder, index)))
+    parts_us = np.array(await asyncio.gather(*queries)).T
+    reached = len(queries) / (time.perf_counter() - started_s)
     await recorder.close()
     totals = (await ledger.stats(None, None, ()))["totals"]
     await ledger.close()
-    assert totals["queries"] == len(put_us), "every account is stored"
-    both_us = np.add(price_us, put_us)
+    assert totals["queries"] == len(queries), "every account is stored"
     return {
+        "durability": durability,
         "asked_queries_per_s": rate,
         "reached_queries_per_s": round(reached),
         "num_flushes": recorder.num_flushes,
+        "num_unreplicated": recorder.num_unreplicated,
         **{
             f"{name}_{part}_us": round(float(np.percentile(values, percent)), 1)
-            for name, values in (("price", price_us), ("put", put_us), ("both", both_us))
+            for name, values in zip(PARTS, parts_us, strict=True)
             for part, percent in (("p50", 50), ("p99", 99))
         },
     }
@@ -139,7 +161,10 @@ async def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
     return {
         "bench": "ledger",
         "machine": machine.describe("sqlalchemy") | {"sqlite": sqlite3.sqlite_version},
-        "put": await put_cost(folder, args.rate, args.seconds),
+        "put": [
+            await put_cost(folder, args.rate, args.seconds, "local"),
+            await put_cost(folder, args.rate, args.seconds, "replicated"),
+        ],
         "commit": [
             await commit_rate(folder, args.queries, 500),
             await commit_rate(folder, args.queries, 50),
@@ -150,11 +175,13 @@ async def run(args: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> None:
     """The tables for people."""
-    put, console = result["put"], Console()
-    table = Table("accounting in the gateway", "p50 µs", "p99 µs", title=f"{put['reached_queries_per_s']} queries/s")
-    for name in ("price", "put", "both"):
-        table.add_row(name, str(put[f"{name}_p50_us"]), str(put[f"{name}_p99_us"]))
-    console.print(table)
+    console = Console()
+    for put in result["put"]:
+        title = f"durability: {put['durability']}, {put['reached_queries_per_s']} queries/s"
+        table = Table("accounting in the gateway", "p50 µs", "p99 µs", title=title)
+        for name in PARTS:
+            table.add_row(name, str(put[f"{name}_p50_us"]), str(put[f"{name}_p99_us"]))
+        console.print(table)
     table = Table("queries per commit", "queries/s", "p50 ms", "p99 ms", title="SQLite, WAL, synchronous=FULL")
     for row in result["commit"]:
         name = "1 (peer: per-query commit)" if row["batch_size"] == 1 else str(row["batch_size"])

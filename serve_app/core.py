@@ -8,9 +8,11 @@ Everything that crosses a process boundary is one of the frozen dataclasses belo
     ├── AdapterError              a folder is no adapter that this base can run
     ├── DataError                 a user's data file has a bad row; names file and line
     ├── LedgerError               the ledger cannot be read or written
+    │   └── JournalFull           no account can be written down before its query is answered
     └── RequestError              the caller's mistake; `param` names the field
         ├── PromptTooLong         names both lengths, in tokens
         └── ModelNotFound         no such model or adapter
+    BudgetExceeded                (HeadraceError) a spending limit is reached; `retry_after_s` says when it is renewed
     Overloaded                    (HeadraceError) a queue is full; `retry_after_s` says when to come back
     EngineError                   (HeadraceError) the engine failed while answering
     └── DeadlineExceeded          the call was not finished in the time it was given
@@ -29,9 +31,18 @@ RESERVED_MODELS = ("auto", "router", "cascade", "ensemble", "rag", "base", "larg
 """Model names that an adapter may not take."""
 
 FinishReason = Literal["stop", "length"]
-Outcome = Literal["accepted", "escalated", "cancelled", "failed", "shadow"]
-"""What became of an attempt: its answer was used, thrown away for the large model's, left by the client, lost, or
-asked for only to watch how good another answer was."""
+Outcome = Literal["accepted", "escalated", "cancelled", "failed", "timed_out", "shadow", "lost"]
+"""What became of an attempt: its answer was used, thrown away for the large model's, left by the client, broken by an
+error, not finished in time, or only to watch. A query is `lost` when its gateway died: nobody knows what it used."""
+
+AttemptRole = Literal["answer", "member", "shadow", "router", "retriever"]
+"""What an attempt was for: the answer, a member of an ensemble, a look behind an answer, the domain, or passages."""
+
+Tier = Literal["default", "flex"]
+"""`flex` takes what capacity others leave, at its own price; OpenAI's `service_tier`."""
+
+CacheHit = Literal["exact", "semantic"]
+"""How the response cache recognised a query."""
 
 
 class HeadraceError(Exception):
@@ -58,6 +69,10 @@ class LedgerError(HeadraceError):
     """The ledger cannot be read or written."""
 
 
+class JournalFull(LedgerError):
+    """The local journal cannot grow: its disk is full, or its own bound is reached."""
+
+
 class EngineError(HeadraceError):
     """An engine failed while answering."""
 
@@ -70,6 +85,17 @@ class Overloaded(HeadraceError):
     """A bounded queue is full. `retry_after_s`: seconds after which a retry may succeed."""
 
     def __init__(self, message: str, retry_after_s: int = 1) -> None:
+        super().__init__(message, retry_after_s)
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class BudgetExceeded(HeadraceError):
+    """A limit on money or tokens is reached. `retry_after_s`: seconds until its window ends."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
         super().__init__(message, retry_after_s)
         self.retry_after_s = retry_after_s
 
@@ -133,6 +159,9 @@ class Query:
     key_id: str | None = None
     created_at_s: float = 0.0
     """Seconds since the epoch."""
+    tier: Tier = "default"
+    traceparent: str | None = None
+    """W3C trace context of the span that the query's spans belong under."""
 
     @property
     def conversation(self) -> tuple[Message, ...]:
@@ -155,6 +184,8 @@ class Call:
     """Higher goes first."""
     timeout_s: float | None = None
     """Seconds after arrival at the engine when the call fails with DeadlineExceeded; None waits without end."""
+    traceparent: str | None = None
+    """W3C trace context of the attempt's span."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,14 +240,16 @@ class RouteScore:
     probabilities: Mapping[str, float]
     gain: float | None = None
     """Probability that the large model answers right and the small one wrong, from the query alone; None: not asked."""
+    busy_s: float = 0.0
+    """Seconds that scoring took in the router, waiting not included."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One call of one engine and what became of it. Costs of a query are the sum over its attempts."""
+    """One call of one node and what became of it. Costs of a query are the sum over its attempts."""
 
     node: str
-    """`specialists` or `fallback`."""
+    """`specialists`, `fallback`, `router`, or `cache` for an answer given before."""
     model: str
     adapter: str | None
     outcome: Outcome
@@ -228,6 +261,7 @@ class Attempt:
     confidence: float | None = None
     cost_nusd: int = 0
     """Set by the price book; nano-dollars."""
+    role: AttemptRole = "answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +294,31 @@ class Answer:
     """What the large model alone would have cost for this query."""
     always_large_basis: Literal["estimated", "measured"] = "estimated"
     """`measured` when the large model answered; else its price on the tokens of the answer given."""
+    tier: Tier = "default"
+    gateway: str | None = None
+    """Id of the gateway replica that answered."""
+    cache: CacheHit | None = None
+    """How the answer was found in the response cache; None: it was generated."""
+    shadow_of: str | None = None
+    """Of a shadow: the id of the query behind it."""
+    saved_by_cache_nusd: int = 0
+    """What the response cache saved. It and the next two are parts of always-large minus cost; the rest is the cascade's."""
+    saved_by_prefix_nusd: int = 0
+    """What cached prompt tokens would have cost beyond their price."""
+    saved_by_tier_nusd: int = 0
+    """Price of the default tier minus the price paid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What is written down of a query before anything is dispatched for it."""
+
+    query_id: str
+    created_at_s: float
+    requested_model: str
+    key_id: str | None = None
+    tier: Tier = "default"
+    gateway: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +329,8 @@ class EngineInfo:
     max_context_tokens: int
     adapters: Mapping[str, str] = field(default_factory=dict)
     """Adapter name -> version."""
+    warm_adapters: tuple[str, ...] = ()
+    """Those that sample, with a temperature above 0, where a call names none."""
     dtype: str = ""
     device: str = ""
     active_rows: int = 0
@@ -320,6 +381,20 @@ class Ledger(Protocol):
         """One stored account with its attempts, or None."""
         ...
 
-    async def stats(self, since_s: float | None, until_s: float | None, group_by: tuple[str, ...]) -> dict[str, Any]:
-        """Totals and groups over a time range in epoch seconds, `until_s` exclusive. Raises RequestError."""
+    async def stats(
+        self, since_s: float | None, until_s: float | None, group_by: tuple[str, ...], key_id: str | None = None
+    ) -> dict[str, Any]:
+        """Totals and groups over a time range in epoch seconds, `until_s` exclusive; of one key, or of all.
+
+        Raises RequestError on a bad group.
+        """
+        ...
+
+    async def recent(
+        self, limit: int, before: float | tuple[float, str] | None = None, key_id: str | None = None
+    ) -> Sequence[Mapping[str, Any]]:
+        """Stored accounts, newest first, of one key or of all.
+
+        `before`: those that arrived before this time, or come after the account with this time and id.
+        """
         ...

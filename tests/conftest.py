@@ -1,10 +1,15 @@
 """What every test shares: the folder gives the marker, and the data folder is found in one place."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from bench.postgres import Cluster
 
 # In CI each commit is judged by the same examples, so that a result can be repeated; elsewhere new ones are tried.
 settings.register_profile("ci", derandomize=True)
@@ -16,15 +21,17 @@ REPO = Path(__file__).resolve().parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-MARKED_FOLDERS = {"models": "models", "ray": "ray"}
+MARKED_FOLDERS = {"chromium": "chromium", "models": "models", "ray": "ray"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """tests/models and tests/ray mark their tests; everything else is a unit test."""
+    """tests/models and tests/ray mark their tests, and so does PostgreSQL; everything else is a unit test."""
     for item in items:
         folder = Path(item.path).relative_to(REPO / "tests").parts[0]
         if folder in MARKED_FOLDERS:
             item.add_marker(MARKED_FOLDERS[folder])
+        if "postgres_cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker("postgres")
 
 
 @pytest.fixture(scope="session")
@@ -40,3 +47,22 @@ def data_dir() -> Path:
     if not path.is_dir():
         pytest.skip(f"public data sets are not at {path}; set HEADRACE_DATA")
     return path
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator["Cluster"]:
+    """A running PostgreSQL of this run's own; skips where its server is not installed."""
+    pytest.importorskip("psycopg")
+    from bench.postgres import private_cluster, server_programs
+
+    if server_programs() is None:
+        pytest.skip("no PostgreSQL server is installed; apt-get install postgresql")
+    with private_cluster(durable=False) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def postgres_url(postgres_cluster: "Cluster") -> Iterator[str]:
+    """The URL of an empty database in it."""
+    with postgres_cluster.database() as url:
+        yield url

@@ -6,7 +6,22 @@ from typing import Annotated
 import typer
 
 from serve_app import __version__
-from serve_app.cli import adapters, ask, cascade, estimate, gain, label, ledger, models, reference, router, serve
+from serve_app.cli import (
+    adapters,
+    ask,
+    cache,
+    cascade,
+    estimate,
+    gain,
+    keys,
+    label,
+    ledger,
+    models,
+    prices,
+    reference,
+    router,
+    serve,
+)
 from serve_app.core import HeadraceError
 
 app = typer.Typer(
@@ -20,7 +35,10 @@ router.app.command("gain-train")(gain.gain_train)
 app.add_typer(router.app, name="router")
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(cascade.app, name="cascade")
+prices.mount(ledger.app)
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(keys.app, name="keys")
+app.add_typer(cache.app, name="cache")
 app.add_typer(reference.app, name="reference")
 app.command("serve")(serve.serve)
 app.command("ask")(ask.ask)

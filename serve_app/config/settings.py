@@ -4,6 +4,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from serve_app.config.budgets import BudgetsSettings
+from serve_app.config.cache import CacheSettings
 from serve_app.config.cascade import CascadeSettings
 from serve_app.config.deployments import DeploymentsSettings
 from serve_app.config.gateway import GatewaySettings
@@ -12,6 +14,7 @@ from serve_app.config.nodes import ADAPTER_NAME, AdapterSource, NodeSettings
 from serve_app.config.prices import PricesSettings
 from serve_app.config.routing import RouterSettings, RoutesSettings
 from serve_app.config.section import Section
+from serve_app.config.telemetry import TelemetrySettings
 from serve_app.core import RESERVED_MODELS
 
 
@@ -26,6 +29,9 @@ class Settings(Section):
     cascade: CascadeSettings = Field(default_factory=CascadeSettings, description="When to escalate.")
     prices: PricesSettings = Field(description="What tokens cost.")
     ledger: LedgerSettings = Field(default_factory=LedgerSettings, description="Where accounts are kept.")
+    budgets: BudgetsSettings = Field(default_factory=BudgetsSettings, description="What may be spent.")
+    cache: CacheSettings = Field(default_factory=CacheSettings, description="Answers given before.")
+    telemetry: TelemetrySettings = Field(default_factory=TelemetrySettings, description="Traces and logs.")
     gateway: GatewaySettings = Field(default_factory=GatewaySettings, description="The HTTP ingress.")
     deployments: DeploymentsSettings = Field(
         default_factory=DeploymentsSettings, description="Resources and scaling of each deployment."

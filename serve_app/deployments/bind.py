@@ -12,7 +12,7 @@ from serve_app.config import DeploymentSettings, NodeSettings, Settings
 from serve_app.deployments.engine import EngineServer
 from serve_app.deployments.gateway import GatewayReplica
 from serve_app.deployments.ledger import LedgerReplica
-from serve_app.deployments.paths import file_path, folder_path, ledger_url, model_path
+from serve_app.deployments.paths import folder_path, journals_path, ledger_url, model_path, with_file_paths
 from serve_app.deployments.router import RouterServer
 from serve_app.gateway import Tunables
 
@@ -26,13 +26,17 @@ def specialists(settings: Settings) -> Application:
         name: source.model_copy(update={"path": folder_path(source.path)}) for name, source in settings.adapters.items()
     }
     resources = settings.deployments.specialists
-    return _engine("Specialists", resources).bind(_anchored(settings.specialists), sources, resources.threads)
+    return _engine("Specialists", resources).bind(
+        _anchored(settings.specialists), sources, resources.threads, settings.telemetry, "specialists"
+    )
 
 
 def fallback(settings: Settings) -> Application:
     """The large model, as deployment `Fallback`."""
     resources = settings.deployments.fallback
-    return _engine("Fallback", resources).bind(_anchored(settings.fallback), {}, resources.threads)
+    return _engine("Fallback", resources).bind(
+        _anchored(settings.fallback), {}, resources.threads, settings.telemetry, "fallback"
+    )
 
 
 def router(settings: Settings) -> Application:
@@ -49,17 +53,15 @@ def router(settings: Settings) -> Application:
 
 def ledger(settings: Settings) -> Application:
     """The one writer, as deployment `Ledger`."""
-    url = ledger_url(settings.ledger.url)
+    anchored = settings.ledger.model_copy(update={"url": ledger_url(settings.ledger.url)})
     deployment = serve.deployment(LedgerReplica, name="Ledger", **serve_options(settings.deployments.ledger))
-    return deployment.bind(settings.ledger.model_copy(update={"url": url}))
+    return deployment.bind(settings.model_copy(update={"ledger": anchored}), journals_path(settings.ledger))
 
 
 def gateway(settings: Settings, **nodes: Application) -> Application:
     """The ingress, as deployment `Gateway`. `nodes`: specialists, ledger and, where there are, router and fallback."""
     resources = settings.deployments.gateway
-    if settings.cascade.policy is not None:
-        cascade = settings.cascade.model_copy(update={"policy": file_path(settings.cascade.policy)})
-        settings = settings.model_copy(update={"cascade": cascade})
+    settings = with_file_paths(settings)
     tunables = Tunables(cascade=settings.cascade, prices=settings.prices)
     options = serve_options(resources) | {
         "name": "Gateway",
@@ -67,7 +69,7 @@ def gateway(settings: Settings, **nodes: Application) -> Application:
         "max_queued_requests": -1,  # it refuses by itself, in OpenAI's shape
     }
     deployment = serve.deployment(serve.ingress()(GatewayReplica), **options)
-    return deployment.bind(settings, **nodes)
+    return deployment.bind(settings, journals_path(settings.ledger), **nodes)
 
 
 def serve_options(resources: DeploymentSettings) -> dict[str, Any]:

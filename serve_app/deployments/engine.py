@@ -9,22 +9,35 @@ from contextlib import aclosing
 from typing import cast
 
 from serve_app.config.nodes import AdapterSource, NodeSettings
+from serve_app.config.telemetry import TelemetrySettings
 from serve_app.core import Call, Delta, EngineInfo
 from serve_app.deployments.lag import Measured
 from serve_app.deployments.loopback import bind_to_node
 from serve_app.engines.backends import backend
+from serve_app.telemetry import TracedEngine, make_tracer
 
 
 class EngineServer(Measured):
     """One replica of one engine node."""
 
-    async def __init__(self, node: NodeSettings, adapters: Mapping[str, AdapterSource], threads: int) -> None:  # type: ignore[misc]
+    async def __init__(  # type: ignore[misc]
+        self,
+        node: NodeSettings,
+        adapters: Mapping[str, AdapterSource],
+        threads: int,
+        telemetry: TelemetrySettings,
+        name: str,
+    ) -> None:
         """Serve awaits this. `node.engine` names the backend; `threads` are the replica's compute threads.
+
+        `name`: `specialists` or `fallback`, for traces.
 
         Raises CatalogueError or AdapterError when model or adapters cannot be used.
         """
         bind_to_node()
-        self._engine = await backend(node.engine)(node, adapters, threads)
+        engine = await backend(node.engine)(node, adapters, threads)
+        traced = telemetry.traces != "off"
+        self._engine = TracedEngine(engine, make_tracer(telemetry, name), name) if traced else engine
 
     async def generate(self, call: Call) -> AsyncIterator[Delta]:
         """The engine's deltas; what core.Engine raises."""

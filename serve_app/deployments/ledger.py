@@ -1,23 +1,56 @@
-"""The ledger deployment: the one writer of the accounts in a replica, loopback, a health check. Nothing else."""
+"""The ledger deployment: everything that writes the one database, in a replica, with loopback and a health check.
 
-from collections.abc import Sequence
+Beside the calls of gateways it does three things on its own: it adopts the journals that dead gateways left on its
+node, deletes what is past its retention, and counts the replicas that run.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from serve_app.config.ledger import LedgerSettings
-from serve_app.core import Answer
+from serve_app.budgets import Ask, BudgetAuthority, Grant
+from serve_app.config import Settings
+from serve_app.config.prices import PricesSettings
+from serve_app.core import Answer, LedgerError
 from serve_app.deployments.lag import Measured
 from serve_app.deployments.loopback import bind_to_node
+from serve_app.deployments.orphans import Orphans
+from serve_app.deployments.provisioned import ProvisionedSampler
+from serve_app.keys import KeySnapshot, KeyStore
 from serve_app.ledger import SqlLedger
+from serve_app.ledger.price_store import PriceVersions
+from serve_app.ledger.price_version import price_versions
+from serve_app.ledger.provisioned import Provisioned
+from serve_app.ledger.texts import StoredText, TextStore
+from serve_app.store import Store
+
+_PRUNE_EVERY_S = 3600.0
+_LOG = logging.getLogger("ray.serve")
 
 
 class LedgerServer(Measured):
     """The only replica that writes the database. SQL runs in the store's threads, not on the replica's loop."""
 
-    async def __init__(self, settings: LedgerSettings) -> None:  # type: ignore[misc]
-        """Serve awaits this. Opens the database and upgrades its tables; raises LedgerError or ConfigError."""
+    async def __init__(self, settings: Settings, journals: str) -> None:  # type: ignore[misc]
+        """Serve awaits this. `journals`: the folder of gateways' journals on this node.
+
+        Opens the database and upgrades its tables; raises LedgerError, and ConfigError where a price version is in the
+        database with other prices.
+        """
         bind_to_node()
-        self._ledger = SqlLedger(settings.url)
+        self._settings = settings.ledger
+        store = Store(settings.ledger.url)
+        self._ledger = SqlLedger(store)
         await self._ledger.open()
+        self._prices = PriceVersions(store)
+        await self.keep_prices(settings.prices)
+        self._texts, self._keys, self._budgets = TextStore(store), KeyStore(store), BudgetAuthority(store)
+        self._orphans = Orphans(Path(journals), self._ledger, self._budgets.reclaim)
+        self._sampler = ProvisionedSampler(Provisioned(store))
+        self._tasks = [asyncio.create_task(run()) for run in (self._orphans.run, self._sampler.run, self._prune)]
 
     async def record(self, answers: Sequence[Answer]) -> None:
         """Store accounts; returns after commit."""
@@ -27,17 +60,67 @@ class LedgerServer(Measured):
         """One stored account, or None."""
         return await self._ledger.query(query_id)
 
-    async def stats(self, since_s: float | None, until_s: float | None, group_by: tuple[str, ...]) -> dict[str, Any]:
+    async def stats(
+        self, since_s: float | None, until_s: float | None, group_by: tuple[str, ...], key_id: str | None = None
+    ) -> dict[str, Any]:
         """Totals and groups over a time range."""
-        return await self._ledger.stats(since_s, until_s, group_by)
+        return await self._ledger.stats(since_s, until_s, group_by, key_id)
+
+    async def recent(
+        self, limit: int, before: float | tuple[float, str] | None = None, key_id: str | None = None
+    ) -> Sequence[Mapping[str, Any]]:
+        """Stored accounts, newest first."""
+        return await self._ledger.recent(limit, before, key_id)
+
+    async def lease(self, gateway: str, asks: Sequence[Ask]) -> tuple[Grant, ...]:
+        """Answer a gateway's asks for budget."""
+        return await self._budgets.lease(gateway, asks)
+
+    async def reclaim(self, gateway: str) -> int:
+        """Charge a dead gateway's grants with what its queries cost, once its journal is adopted."""
+        return await self._budgets.reclaim(gateway)
+
+    async def keys(self) -> KeySnapshot:
+        """The stored API keys."""
+        return await self._keys.keys()
+
+    async def keep_prices(self, prices: PricesSettings) -> None:
+        """Keep the price versions that bills are made with; a known one must have the same prices."""
+        await self._prices.keep(price_versions(prices))
+
+    async def put_texts(self, stored: Sequence[StoredText]) -> None:
+        """Keep prompts and answers."""
+        await self._texts.put(stored)
 
     async def check_health(self) -> None:
-        """Serve replaces the replica when the database cannot be read."""
-        await self._ledger.query("")
+        """Serve replaces the replica when its background work has died. A database that is away is no reason.
+
+        A new replica could not open it either, and this one answers, with an error, and is there when it comes back.
+        """
+        for task in self._tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()):
+                raise error
 
     async def close(self) -> None:
         """Finish what is under way and disconnect."""
-        await self._ledger.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            await self._sampler.close()
+        finally:
+            await self._ledger.close()
+
+    async def _prune(self) -> None:
+        """Delete what is past its retention, now and every hour."""
+        while True:
+            try:
+                await self._texts.prune(self._settings.texts.retention_days, time.time())
+                if self._settings.retention_days is not None:
+                    await self._ledger.prune(self._settings.retention_days)
+            except LedgerError as error:
+                _LOG.warning("Old accounts or texts are not deleted yet: %s", error)
+            await asyncio.sleep(_PRUNE_EVERY_S)
 
 
 class LedgerReplica(LedgerServer):

@@ -6,7 +6,8 @@ Knows HTTP and the shapes of OpenAI's answers; knows no Ray, no tensors, no SQL.
 
 from serve_app.gateway.app import create_app
 from serve_app.gateway.comparison import comparison
+from serve_app.gateway.ids import new_gateway_id
 from serve_app.gateway.metrics import Metrics, PrometheusMetrics
 from serve_app.gateway.services import Services, Tunables
 
-__all__ = ["Metrics", "PrometheusMetrics", "Services", "Tunables", "comparison", "create_app"]
+__all__ = ["Metrics", "PrometheusMetrics", "Services", "Tunables", "comparison", "create_app", "new_gateway_id"]

@@ -1,32 +1,50 @@
-"""GET /v1/ledger/stats and /v1/ledger/queries/{id}: the read side of the ledger."""
+"""GET /v1/ledger/stats, /v1/ledger/queries and /v1/ledger/queries/{id}: the read side of the ledger."""
 
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
-from serve_app.core import Ledger, RequestError
+from serve_app.core import RequestError
 from serve_app.gateway.errors import NotFound
 from serve_app.gateway.ids import query_id_of
-from serve_app.gateway.services import Services
-from serve_app.ledger import parse_time
+from serve_app.gateway.services import LedgerNode, Services
+from serve_app.ledger import GROUP_KEYS, parse_time
 
 _TIME = "2026-03-01, 2026-03-01T09:30 (UTC), seconds since the epoch, or 24h, 7d for that long ago."
+_MAX_PAGE = 200
+
+
+def own_key(request: Request) -> str | None:
+    """The key whose accounts alone a request may see; None sees all: an admin key, or a server without keys."""
+    key = request.state.key
+    return None if key is None or key.role == "admin" else str(key.key_id)
 
 
 def account_routes(services: Services) -> APIRouter:
-    """Both wait for the accounts of this replica to be stored, so that an answer just given is in what they say."""
+    """All wait for the accounts of this replica to be stored, so that an answer just given is in what they say.
+
+    A user key sees the accounts of its own queries, and is told that there are no others.
+    """
     router = APIRouter(prefix="/v1/ledger", tags=["ledger"])
 
-    async def settled() -> Ledger:
+    async def settled() -> LedgerNode:
         await services.recorder.flush()
         return services.ledger
 
+    async def account_of(request: Request, name: str, param: str) -> dict[str, Any]:
+        account = await (await settled()).query(query_id_of(name))
+        own = own_key(request)
+        if account is None or (own is not None and account["key_id"] != own):
+            raise NotFound(f"The ledger has no query {name[:80]!r}.", param, "query_not_found")
+        return account
+
     @router.get("/stats")
     async def stats(
+        request: Request,
         since: Annotated[str | None, Query(description=_TIME)] = None,
         until: Annotated[str | None, Query(description=f"Exclusive; {_TIME}")] = None,
-        group_by: Annotated[str, Query(description="route, adapter, model, key, outcome; comma-separated.")] = "",
+        group_by: Annotated[str, Query(description=f"{', '.join(GROUP_KEYS)}; comma-separated.")] = "",
     ) -> dict[str, Any]:
         """Totals over a time range, and by group."""
         now_s = time.time()
@@ -35,14 +53,24 @@ def account_routes(services: Services) -> APIRouter:
         if since_s is not None and until_s is not None and until_s <= since_s:
             raise RequestError("until must be later than since.", "until", "invalid_value")
         keys = tuple(key.strip() for key in group_by.split(",") if key.strip())
-        return await (await settled()).stats(since_s, until_s, keys)
+        return await (await settled()).stats(since_s, until_s, keys, own_key(request))
+
+    @router.get("/queries")
+    async def queries(
+        request: Request,
+        limit: Annotated[int, Query(ge=1, le=_MAX_PAGE, description="Accounts on a page.")] = 50,
+        before: Annotated[str | None, Query(description="Id of a query: those older than it.")] = None,
+    ) -> dict[str, Any]:
+        """The latest accounts, newest first, with every attempt."""
+        place = None
+        if before:
+            newer = await account_of(request, before, "before")
+            place = (float(newer["created_at_s"]), str(newer["query_id"]))
+        return {"data": await (await settled()).recent(limit, place, own_key(request))}
 
     @router.get("/queries/{query_id}")
-    async def query(query_id: str) -> dict[str, Any]:
+    async def query(request: Request, query_id: str) -> dict[str, Any]:
         """The account of one query, by its id or its answer's."""
-        account = await (await settled()).query(query_id_of(query_id))
-        if account is None:
-            raise NotFound(f"The ledger has no query {query_id[:80]!r}.", "query_id", "query_not_found")
-        return account
+        return await account_of(request, query_id, "query_id")
 
     return router

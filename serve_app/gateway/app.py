@@ -10,14 +10,17 @@ from starlette.responses import Response
 
 from serve_app import __version__
 from serve_app.core import HeadraceError
+from serve_app.dashboard import dashboard_routes
 from serve_app.gateway.accounts import account_routes
-from serve_app.gateway.auth import Keys
+from serve_app.gateway.auth import Access
 from serve_app.gateway.errors import on_client_left, on_error, on_http_error, on_invalid_query_string
 from serve_app.gateway.health import health_routes
+from serve_app.gateway.limits import HeaderLimit
 from serve_app.gateway.models import model_routes
 from serve_app.gateway.openapi import DescribedApp
 from serve_app.gateway.queries import query_routes
 from serve_app.gateway.services import Services
+from serve_app.gateway.status import status_routes
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]
 
@@ -25,10 +28,12 @@ Handler = Callable[[Request, Exception], Awaitable[Response]]
 def create_app(services: Services) -> FastAPI:
     """The ASGI application over these services. The caller opens and closes them."""
     app = DescribedApp(title="Headrace", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
-    with_key = [Depends(Keys(services.settings.gateway.api_keys))]
-    for routes in (query_routes, model_routes, account_routes):
+    with_key = [Depends(Access(services.keys))]
+    for routes in (query_routes, model_routes, account_routes, status_routes):
         app.include_router(routes(services), dependencies=with_key)
     app.include_router(health_routes(services))
+    app.include_router(dashboard_routes())
+    app.add_middleware(HeaderLimit, max_bytes=services.settings.gateway.max_header_bytes)
     _handle_errors(app, services)
     return app
 

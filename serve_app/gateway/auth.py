@@ -1,37 +1,50 @@
 """API keys: `Authorization: Bearer KEY`. A request is accounted under the key's name, never under the key."""
 
-import hmac
-from collections.abc import Mapping
-
-from pydantic import SecretStr
 from starlette.requests import Request
 
 from serve_app.gateway.errors import Unauthorized
+from serve_app.keys import Key, KeyRing
 
 
-class Keys:
-    """The configured keys. With none, every request passes and has no name."""
+class Access:
+    """Who asks. Without any key, set or stored, the server is open: every request passes, with admin rights, no name.
 
-    def __init__(self, api_keys: Mapping[str, SecretStr]) -> None:
-        self._keys = {name: key.get_secret_value().encode() for name, key in api_keys.items()}
+    `Depends(access)` lets any key pass; `Depends(access.admin_only)` admin keys. Both set `request.state.key`, a
+    `keys.Key` or None, and `request.state.key_id`, its name or None.
+    """
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._ring = ring
 
     async def __call__(self, request: Request) -> None:
-        """A FastAPI dependency: sets `request.state.key_id`. Raises Unauthorized."""
-        request.state.key_id = self.name_of(request.headers.get("authorization", ""))
+        """A FastAPI dependency. Raises Unauthorized, and LedgerError while the stored keys cannot be read."""
+        request.state.key = key = await self.key_of(request.headers.get("authorization", ""))
+        request.state.key_id = None if key is None else key.key_id
 
-    def name_of(self, header: str) -> str | None:
-        """The name of the key in an Authorization header. Raises Unauthorized.
+    async def admin_only(self, request: Request) -> None:
+        """The same for pages that show or change what is everybody's. Raises NotPermitted for a user key."""
+        await self(request)
+        if request.state.key is not None:
+            request.state.key.check_admin()
 
-        All keys are compared in full, so that the time taken tells nothing about them.
-        """
-        if not self._keys:
+    async def key_of(self, header: str) -> Key | None:
+        """The key in an Authorization header; None where the server is open, whatever was sent."""
+        if await self._ring.opened():
             return None
-        scheme, _, given = header.partition(" ")
-        given = given.strip(" \t")
-        if scheme.lower() != "bearer" or not given:
-            raise Unauthorized("No API key was given; send it as `Authorization: Bearer KEY`.")
-        offered = given.encode("latin-1")  # header text is the bytes that were sent, read as Latin-1
-        matches = [name for name, key in self._keys.items() if hmac.compare_digest(key, offered)]
-        if not matches:
+        key = await self._ring.find(offered_secret(header))
+        if key is None:
             raise Unauthorized("The API key is not one of this server's keys.")
-        return matches[0]
+        return key
+
+
+def offered_secret(header: str) -> bytes:
+    """The key that an Authorization header offers, as the bytes that were sent. Raises Unauthorized.
+
+    >>> offered_secret("Bearer hr-abc")
+    b'hr-abc'
+    """
+    scheme, _, given = header.partition(" ")
+    given = given.strip(" \t")
+    if scheme.lower() != "bearer" or not given:
+        raise Unauthorized("No API key was given; send it as `Authorization: Bearer KEY`.")
+    return given.encode("latin-1")  # header text is those bytes, read as Latin-1

@@ -11,7 +11,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from serve_app.cache import KeyReused
 from serve_app.core import (
+    BudgetExceeded,
     DeadlineExceeded,
     EngineError,
     HeadraceError,
@@ -21,6 +23,7 @@ from serve_app.core import (
     RequestError,
 )
 from serve_app.gateway.ids import QUERY_ID_HEADER
+from serve_app.keys import NotPermitted
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,6 +37,10 @@ class Unauthorized(RequestError):
 
 class BodyTooLarge(RequestError):
     """The body exceeds the configured bound."""
+
+
+class HeadersTooLarge(RequestError):
+    """The headers exceed the configured bound."""
 
 
 class NotFound(RequestError):
@@ -63,7 +70,11 @@ _KINDS: dict[type[Exception], _Kind] = {
     BodyTooLarge: _Kind(413, "invalid_request_error", headers={"connection": "close"}),
     ModelNotFound: _Kind(404, "invalid_request_error", "model_not_found"),
     NotFound: _Kind(404, "invalid_request_error", "not_found"),
+    NotPermitted: _Kind(403, "invalid_request_error", "not_permitted"),
+    KeyReused: _Kind(409, "invalid_request_error", "idempotency_key_reused"),
+    HeadersTooLarge: _Kind(431, "invalid_request_error", headers={"connection": "close"}),
     RequestError: _Kind(400, "invalid_request_error"),
+    BudgetExceeded: _Kind(429, "rate_limit_error", "budget_exceeded"),
     Overloaded: _Kind(429, "rate_limit_error", "overloaded"),
     DeadlineExceeded: _Kind(504, "server_error", "deadline_exceeded"),
     EngineError: _Kind(503, "server_error", "engine_error"),
@@ -94,7 +105,7 @@ def error_response(error: Exception, query_id: str | None = None) -> JSONRespons
     kind = _kind(error)
     log_error(error, query_id)
     headers = dict(kind.headers)
-    if isinstance(error, Overloaded):
+    if isinstance(error, Overloaded | BudgetExceeded):
         headers["retry-after"] = str(error.retry_after_s)
     if query_id:
         headers[QUERY_ID_HEADER] = query_id

@@ -1,70 +1,42 @@
 """The state of the cascade's guarantee as metrics, read off when somebody asks."""
 
-from collections.abc import Iterable
-
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
+from collections.abc import Iterator
 
 from serve_app.patterns import CascadeControl
 from serve_app.patterns.shadow import ShadowReport
+from serve_app.telemetry import instruments as its
+from serve_app.telemetry.instruments import Reading
 
 _STATES = ("ok", "drifting", "breached")
+_ENDS = ("finished", "dropped", "timed_out", "failed", "cancelled")
 
 
-class GuaranteeCollector(Collector):
+def guarantee_readings(control: CascadeControl) -> Iterator[Reading]:
     """Per route: state, audits, evidence, bounds of the risk, drift of signals; and what became of shadows."""
-
-    def __init__(self, control: CascadeControl) -> None:
-        self._control = control
-
-    def collect(self) -> Iterable[Metric]:
-        """Called by the registry, in the event loop's thread."""
-        state = GaugeMetricFamily("headrace_guarantee_state", "1 for the state of a route.", labels=("route", "state"))
-        epoch = GaugeMetricFamily(
-            "headrace_guarantee_epoch", "How often a breach has tightened the threshold.", labels=("route",)
-        )
-        audited = GaugeMetricFamily(
-            "headrace_guarantee_audits", "Audits since the threshold was last changed.", labels=("route", "verdict")
-        )
-        evidence = GaugeMetricFamily(
-            "headrace_guarantee_log_e_value",
-            "Evidence that the risk is above its target; natural logarithm.",
-            labels=("route",),
-        )
-        alarm = GaugeMetricFamily(
-            "headrace_guarantee_log_alarm", "The log e-value at which a route counts as breached.", labels=("route",)
-        )
-        risk = GaugeMetricFamily("headrace_guarantee_risk", "Target, and bounds by audits.", labels=("route", "bound"))
-        drift = GaugeMetricFamily(
-            "headrace_signal_psi", "Population stability index against the fitting data.", labels=("route", "signal")
-        )
-        distance = GaugeMetricFamily(
-            "headrace_signal_ks", "Kolmogorov-Smirnov distance to the fitting data.", labels=("route", "signal")
-        )
-        for label, report in self._control.report().items():
-            route = label or "none"
-            for name in _STATES:
-                state.add_metric((route, name), float(report.state == name))
-            epoch.add_metric((route,), report.epoch)
-            audited.add_metric((route, "wrong"), report.num_wrong)
-            audited.add_metric((route, "right"), report.num_audited - report.num_wrong)
-            audited.add_metric((route, "not_scored"), report.num_not_scored)
-            audited.add_metric((route, "stale"), report.num_stale)
-            evidence.add_metric((route,), report.log_e_value)
-            alarm.add_metric((route,), report.log_alarm)
-            low, high = report.risk_bounds
-            for bound, value in (("target", report.alpha), ("lower", low), ("upper", high)):
-                risk.add_metric((route, bound), value)
-            for signal, seen in report.drift.items():
-                if seen.psi is not None and seen.ks is not None:
-                    drift.add_metric((route, signal), seen.psi)
-                    distance.add_metric((route, signal), seen.ks)
-        yield from (state, epoch, audited, evidence, alarm, risk, drift, distance)
-        shadows = self._control.shadows
-        ends = CounterMetricFamily("headrace_shadow_ends", "What became of background work.", labels=("end",))
-        for end in ("finished", "dropped", "timed_out", "failed", "cancelled"):
-            ends.add_metric((end,), getattr(shadows, f"num_{end}"))
-        yield ends
+    for label, report in control.report().items():
+        route = label or "none"
+        for name in _STATES:
+            yield Reading(its.GUARANTEE_STATE, float(report.state == name), (route, name))
+        yield Reading(its.GUARANTEE_EPOCH, report.epoch, (route,))
+        verdicts = {
+            "wrong": report.num_wrong,
+            "right": report.num_audited - report.num_wrong,
+            "not_scored": report.num_not_scored,
+            "stale": report.num_stale,
+        }
+        for verdict, number in verdicts.items():
+            yield Reading(its.GUARANTEE_AUDITS, number, (route, verdict))
+        yield Reading(its.GUARANTEE_E_VALUE, report.log_e_value, (route,))
+        yield Reading(its.GUARANTEE_ALARM, report.log_alarm, (route,))
+        low, high = report.risk_bounds
+        for bound, value in (("target", report.alpha), ("lower", low), ("upper", high)):
+            yield Reading(its.GUARANTEE_RISK, value, (route, bound))
+        for signal, seen in report.drift.items():
+            if seen.psi is not None and seen.ks is not None:
+                yield Reading(its.SIGNAL_PSI, seen.psi, (route, signal))
+                yield Reading(its.SIGNAL_KS, seen.ks, (route, signal))
+    for end in _ENDS:
+        yield Reading(its.SHADOW_ENDS, getattr(control.shadows, f"num_{end}"), (end,))
 
 
 def shadow_verdict(report: ShadowReport, agree_at: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
+from serve_app.core import HeadraceError
 from serve_app.gateway.services import Services
 
 _PROBE_TIMEOUT_S = 10.0
@@ -22,10 +23,15 @@ def health_routes(services: Services) -> APIRouter:
 
     @router.get("/readyz", response_model=None)
     async def readyz() -> JSONResponse:
-        """200 when every node answers; else 503 with the reason of each that does not."""
-        nodes = await _probed(services)
-        ready = all(state == "ok" for state in nodes.values())
-        body = {"status": "ready" if ready else "not ready", "nodes": dict(nodes)}
+        """200 when every node answers that answers need, and accounts can be kept; else 503 with the reason of each.
+
+        A ledger that is away makes it `degraded`, still with 200: queries are answered, their accounts wait.
+        """
+        nodes, journal = await _probed(services), _journal(services)
+        away = {name for name, state in nodes.items() if state != "ok"}
+        ready = not (away - {"ledger"}) and not journal["refuses"]
+        status = ("degraded" if away else "ready") if ready else "not ready"
+        body = {"status": status, "nodes": dict(nodes), "journal": journal}
         return JSONResponse(body, 200 if ready else 503)
 
     @router.get("/metrics", response_model=None)
@@ -35,6 +41,27 @@ def health_routes(services: Services) -> APIRouter:
         return Response(page, media_type=media_type)
 
     return router
+
+
+def _journal(services: Services) -> dict[str, str | int | bool]:
+    """Where accounts stand. A ledger that is away makes nobody refuse: accounts wait on the gateway's own disk."""
+    recorder = services.recorder
+    refuses = recorder.state == "full" and services.settings.ledger.journal.when_full == "refuse"
+    words = {
+        "ok": "Accounts reach the ledger.",
+        "behind": "The ledger does not take accounts, or not fast enough; they are kept here and sent again.",
+        "full": "Accounts find no room here; "
+        + ("new queries get 503." if refuses else "new queries are answered and may stay unrecorded."),
+    }
+    error = recorder.last_error
+    causes = [recorder.problem, str(error) if isinstance(error, HeadraceError) else None]
+    return {
+        "state": recorder.state,
+        "refuses": refuses,
+        "pending_accounts": recorder.num_pending,
+        "pending_bytes": recorder.pending_bytes,
+        "detail": " ".join([words[recorder.state], *(cause for cause in causes if cause)]),
+    }
 
 
 async def _probed(services: Services) -> Mapping[str, str]:

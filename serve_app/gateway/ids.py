@@ -12,6 +12,11 @@ def new_query_id() -> str:
     return f"q{time.time_ns() // 1_000_000:012x}{secrets.token_hex(8)}"
 
 
+def new_gateway_id() -> str:
+    """`g`, twelve hexadecimal digits of the time in milliseconds, eight random ones: unique to a process."""
+    return f"g{time.time_ns() // 1_000_000:012x}{secrets.token_hex(4)}"
+
+
 def query_id_of(name: str) -> str:
     """The query meant by its own id or by the id of its answer.
 

@@ -1,30 +1,42 @@
-"""One query's life: find, prepare, run the choices, price, record.
+"""One query's life: find, look up, set aside, write down, run the choices, price, record.
 
 1. The model name finds its pattern; an unknown name is an error, and no query.
 2. A place in flight is taken; where there is none, the query is refused and not recorded.
-3. The pattern prepares (routes), then all choices run at once.
-4. However it ends (finished, failed, client gone, replica stopping), the account is priced and recorded exactly once,
+3. The response cache may know the answer. Otherwise budgets set aside what the query may cost, or refuse it.
+4. The journal takes the query down. Only now is anything dispatched: the pattern routes, then all choices run at once.
+5. However it ends (finished, failed, client gone, replica stopping), the account is priced and recorded exactly once,
    after all engine calls are closed. An attempt that is still open then was cancelled.
 """
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
-from serve_app.core import Answer, HeadraceError, Overloaded, Query
+from serve_app.cache import Found, Lookup, Recording
+from serve_app.core import Answer, HeadraceError, Opening, Query
+from serve_app.gateway.again import account_of, pieces_of
 from serve_app.gateway.errors import Fault
 from serve_app.gateway.merge import Piece, merged
 from serve_app.gateway.services import Services
+from serve_app.keys import Key
 from serve_app.patterns import Trace
 
 
 class LiveQuery:
-    """Iterate `pieces()` to its end, or close it; then `account` is final."""
+    """Iterate `pieces()` to its end, or close it; then `account` is final. Before the last chunk is sent, `saved()`."""
 
-    def __init__(self, services: Services, query: Query, num_choices: int) -> None:
-        """Raises ModelNotFound."""
-        self._services, self._num_choices = services, num_choices
-        self._pattern = services.table.find(query.model)
-        self._trace = Trace(query)
+    def __init__(self, services: Services, query: Query, num_choices: int, key: Key | None = None) -> None:
+        """Raises ModelNotFound, also for a model that `key` may not use."""
+        self._services, self._query, self._num_choices, self._key = services, query, num_choices, key
+        self._pattern = services.find(query.model, key)
+        self._span = services.tracer.query(query)
+        self._trace = Trace(query, self._span)
+        self._lookup: Lookup | None = None
+        self._found = Found()
+        self._recording = Recording(num_choices)
+        self._text: list[str] = []
+        """Of the first choice, so far."""
+        self._finished = False
         self._account: Answer | None = None
 
     @property
@@ -33,18 +45,35 @@ class LiveQuery:
         assert self._account is not None, "the query is still running"
         return self._account
 
+    @property
+    def finished_well(self) -> bool:
+        """Whether the client got a whole answer."""
+        return self._account is not None and self._account.outcome == "accepted"
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the client should know of its budgets."""
+        return self._services.purse.warnings(self._key)
+
     async def pieces(self) -> AsyncGenerator[list[Piece]]:
-        """What the choices yield, as it comes. Raises what routers and engines raise, Overloaded, and Fault."""
-        if self._services.recorder.saturated:
-            raise Overloaded("The ledger is behind with its accounts; try again later.", retry_after_s=5)
-        with self._services.in_flight.enter():
-            self._services.metrics.started()
+        """What the choices yield, as it comes.
+
+        Raises what routers and engines raise, Overloaded, BudgetExceeded, JournalFull, and Fault.
+        """
+        services = self._services
+        with services.in_flight.enter(self._query.tier):
+            await self._prepare()
+            services.metrics.started()
             try:
-                async with aclosing(self._run()) as ready:
+                source = self._again() if self._found.answer else self._run()
+                async with aclosing(source) as ready:
+                    await services.recorder.synced()
                     async for pieces in ready:
                         if any(piece.delta.text for piece in pieces):
                             self._trace.first_token()
+                        self._note(pieces)
                         yield pieces
+                self._finished = True
             except Exception as error:
                 self._trace.failed = True
                 if isinstance(error, HeadraceError):
@@ -52,17 +81,86 @@ class LiveQuery:
                 raise Fault from error
             finally:
                 self._record()
+        self._keep()
+
+    async def saved(self) -> None:
+        """Return when the account is as safe as `ledger.durability` asks for. Call it once `pieces()` is over."""
+        step = self._span.child("record")
+        try:
+            await self._services.recorder.saved(self._query.query_id)
+        finally:
+            step.end()
+            self._span.end(self.account)
+
+    async def _prepare(self) -> None:
+        """Everything before the dispatch. What raises here leaves no trace: there was no query yet."""
+        services, query = self._services, self._query
+        self._lookup = services.lookup(query, self._num_choices, self._key)
+        if self._lookup:
+            self._found = await services.cache.find(self._lookup, bool(self._key and self._key.semantic_cache))
+        if self._found.answer is None:
+            await services.purse.reserve(query, self._num_choices, self._key)
+        try:
+            services.recorder.begin(
+                Opening(
+                    query_id=query.query_id,
+                    created_at_s=query.created_at_s,
+                    requested_model=query.model,
+                    key_id=query.key_id,
+                    tier=query.tier,
+                    gateway=services.gateway_id,
+                )
+            )
+        except BaseException:
+            services.purse.give_back(query)
+            raise
+
+    async def _again(self) -> AsyncGenerator[list[Piece]]:
+        assert self._found.answer is not None
+        yield pieces_of(self._found.answer)
 
     async def _run(self) -> AsyncGenerator[list[Piece]]:
-        query, trace = self._trace.query, self._trace
+        query, trace = self._query, self._trace
         await self._pattern.prepare(query, trace)
         streams = [self._pattern.run(query, trace, index) for index in range(self._num_choices)]
         async with aclosing(merged(streams)) as ready:
             async for pieces in ready:
                 yield pieces
 
+    def _note(self, pieces: list[Piece]) -> None:
+        for piece in pieces:
+            if self._lookup:
+                self._recording.add(piece.choice_index, piece.delta)
+            if piece.choice_index == 0:
+                self._text.append(piece.delta.text)
+
     def _record(self) -> None:
         """Awaits nothing, so that no cancellation can come between the end of a query and its bill."""
-        self._account = self._services.prices.price(self._trace.answer())
-        self._services.metrics.finished(self._account)
-        self._services.recorder.put(self._account)
+        services, found = self._services, self._found
+        account = replace(self._trace.answer(), gateway=services.gateway_id)
+        if found.answer is not None and found.kind is not None:
+            before = services.prices.price(replace(found.answer.account, created_at_s=self._query.created_at_s))
+            account = services.prices.price(
+                account_of(account, found.answer, found.kind, self._finished),
+                cached_cost_nusd=before.cost_nusd,
+                cached_always_large_nusd=before.always_large_nusd,
+            )
+        else:
+            account = services.prices.price(account)
+        self._account = account
+        services.recorder.put(account)
+        services.purse.settle(account)
+        services.metrics.finished(account)
+        services.query_log.ended(account)
+        if not self._finished:  # else `saved` does
+            self._span.end(account)
+
+    def _keep(self) -> None:
+        """A good answer may be wanted again, by whoever asks next or by whoever trains on it."""
+        services, account, key = self._services, self.account, self._key
+        if self._found.answer is None:
+            services.fingerprint.answered(account.attempts)
+            if self._lookup:
+                services.cache.put(self._lookup, self._recording.answer(account), self._found.vector)
+        if account.outcome == "accepted" and services.capture.wants(account.key_id, bool(key and key.store_texts)):
+            services.capture.keep(self._query, "".join(self._text), account)

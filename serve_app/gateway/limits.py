@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serve_app.core import Overloaded
-from serve_app.gateway.errors import BodyTooLarge
+from serve_app.core import Overloaded, Tier
+from serve_app.gateway.errors import BodyTooLarge, HeadersTooLarge, error_response
+
+_FLEX_RETRY_S = 5
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
@@ -27,6 +30,26 @@ def _too_large(max_bytes: int) -> BodyTooLarge:
     return BodyTooLarge(f"The request body is larger than {max_bytes} bytes; send less.", None, "body_too_large")
 
 
+class HeaderLimit:
+    """ASGI middleware: refuses a request whose headers are larger, before anything of it is read."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app, self._max_bytes = app, max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, or answer 431."""
+        if (
+            scope["type"] == "http"
+            and sum(len(name) + len(value) for name, value in scope["headers"]) > self._max_bytes
+        ):
+            error = HeadersTooLarge(
+                f"The request headers are larger than {self._max_bytes} bytes; send less.", None, "headers_too_large"
+            )
+            await error_response(error)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
 class InFlight:
     """Counts the queries being answered. For one event loop."""
 
@@ -35,10 +58,12 @@ class InFlight:
         self.num_queries = 0
 
     @contextmanager
-    def enter(self) -> Iterator[None]:
-        """Hold a place. Raises Overloaded when all are taken."""
+    def enter(self, tier: Tier = "default") -> Iterator[None]:
+        """Hold a place. Raises Overloaded when all are taken; half of them are kept from the flex tier."""
         if self.num_queries >= self._bound:
             raise Overloaded(f"This gateway already answers {self._bound} queries; try again later.")
+        if tier == "flex" and self.num_queries * 2 >= self._bound:
+            raise Overloaded("No capacity is left for the flex tier now; try again later.", _FLEX_RETRY_S)
         self.num_queries += 1
         try:
             yield

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from serve_app.core import RESERVED_MODELS
 from serve_app.gateway.services import Services
@@ -24,14 +24,16 @@ def model_routes(services: Services) -> APIRouter:
         }
 
     @router.get("")
-    async def models() -> dict[str, Any]:
-        """All names."""
-        return {"object": "list", "data": [entry(name) for name in services.table.patterns]}
+    async def models(request: Request) -> dict[str, Any]:
+        """The names that this key may ask for."""
+        key = request.state.key
+        names = [name for name in services.table.patterns if key is None or key.may_ask(name)]
+        return {"object": "list", "data": [entry(name) for name in names]}
 
     @router.get("/{name:path}")
-    async def model(name: str) -> dict[str, Any]:
+    async def model(request: Request, name: str) -> dict[str, Any]:
         """One name."""
-        services.table.find(name)
+        services.find(name, request.state.key)
         return entry(name)
 
     return router

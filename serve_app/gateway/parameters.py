@@ -29,7 +29,6 @@ _BOTH: Neutral = {
     "frequency_penalty": (0,),
     "logit_bias": ({},),
     "presence_penalty": (0,),
-    "service_tier": ("auto", "default"),
     "store": (False,),
 }
 CHAT_UNSUPPORTED: Neutral = {

@@ -38,6 +38,7 @@ def chat_ask(body: bytes, query_id: str, key_id: str | None, max_choices: int) -
         messages=tuple(message.message() for message in parsed.messages),
         key_id=key_id,
         created_at_s=time.time(),
+        tier=parsed.tier,
     )
     return _ask(query, parsed, bool(parsed.logprobs), max_choices)
 
@@ -52,6 +53,7 @@ def text_ask(body: bytes, query_id: str, key_id: str | None, max_choices: int) -
         prompt=parsed.prompt,
         key_id=key_id,
         created_at_s=time.time(),
+        tier=parsed.tier,
     )
     return _ask(query, parsed, parsed.logprobs is not None, max_choices)
 

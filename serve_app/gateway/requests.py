@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from serve_app.core import Message, SamplingParams
+from serve_app.core import Message, SamplingParams, Tier
 
 MAX_MESSAGES = 2048
 """More turns, or parts of one, are refused before they are looked at: to check them would hold up other queries."""
@@ -76,12 +76,20 @@ class SamplingBody(_Body):
     n: int | None = Field(None, ge=1, description="Choices; the server sets a bound.")
     stream: bool | None = Field(None, description="Send the answer as server-sent events.")
     stream_options: StreamOptions | None = None
+    service_tier: Literal["auto", "default", "flex"] | None = Field(
+        None, description="`flex` waits behind all others and has a price of its own."
+    )
 
     @model_validator(mode="after")
     def _options_need_a_stream(self) -> Self:
         if self.stream_options is not None and not self.stream:
             raise PydanticCustomError("stream_options", "stream_options needs stream: true")
         return self
+
+    @property
+    def tier(self) -> Tier:
+        """The class of service."""
+        return "flex" if self.service_tier == "flex" else "default"
 
     def sampling(self, max_tokens: int | None, top_logprobs: int) -> SamplingParams:
         """The same as a datatype of core."""

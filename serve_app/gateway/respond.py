@@ -17,6 +17,7 @@ from serve_app.gateway.parse import Ask
 from serve_app.gateway.shapes import Choice, Shape, with_account
 
 _DONE = b"data: [DONE]\n\n"
+WARNING_HEADER = "x-headrace-budget-warning"
 
 
 class QueryResponse(Response):
@@ -42,11 +43,14 @@ class QueryResponse(Response):
                 for piece in pieces:
                     choices[piece.choice_index].add(piece)
         body = self._shape.whole(choices, self._live.account)
-        await JSONResponse(body, headers=self._id_header)(scope, receive, send)
+        await self._live.saved()
+        headers = self._id_header | warning_header(self._live)
+        await JSONResponse(body, headers=headers)(scope, receive, send)
 
     async def _stream(self, send: Send) -> None:
         async with aclosing(self._events()) as events:
             first = await anext(events)
+            self.headers.update(warning_header(self._live))
             await send_or_leave(
                 send, {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
             )
@@ -68,6 +72,7 @@ class QueryResponse(Response):
             async for pieces in ready:
                 if body := b"".join(sse_event(chunk) for piece in pieces for chunk in self._chunks(piece, ended)):
                     yield body
+        await self._live.saved()
         yield b"".join(sse_event(chunk) for chunk in self._last_chunks(ended[-1])) + _DONE
 
     def _chunks(self, piece: Piece, ended: list[Piece]) -> list[dict[str, Any]]:
@@ -85,6 +90,11 @@ class QueryResponse(Response):
         if self._ask.include_usage:
             return [end, with_account(self._shape.usage_chunk(account), account)]
         return [with_account(end, account)]
+
+
+def warning_header(live: LiveQuery) -> dict[str, str]:
+    """Tells a client of budgets that are nearly used up."""
+    return {WARNING_HEADER: "; ".join(live.warnings)} if live.warnings else {}
 
 
 async def _send_body(send: Send, body: bytes, last: bool = False) -> None:

@@ -1,20 +1,33 @@
 """What a gateway needs from outside, given to it once. Built by a deployment, or by a test from fakes."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from pydantic import Field
 
+from serve_app.budgets import BudgetBook, LeaseSource
+from serve_app.cache import Fingerprint, IdempotentAnswers, Lookup, ResponseCache, VectorSource
 from serve_app.config import CascadeSettings, Settings
 from serve_app.config.prices import PricesSettings
 from serve_app.config.section import Section
-from serve_app.core import Ledger
+from serve_app.config.telemetry import TelemetrySettings
+from serve_app.core import Engine, HeadraceError, Ledger, Query
+from serve_app.gateway.capture import Capture, TextSink
 from serve_app.gateway.guarantee import shadow_verdict
+from serve_app.gateway.ids import new_gateway_id
 from serve_app.gateway.limits import InFlight
 from serve_app.gateway.metrics import Metrics
+from serve_app.gateway.purse import Purse, Terms
+from serve_app.gateway.readings import budget_readings, cache_readings, recorder_readings
+from serve_app.keys import Key, KeyRing, KeySource
 from serve_app.ledger import PriceBook, Recorder
-from serve_app.patterns import CascadeControl, PatternTable
+from serve_app.patterns import CascadeControl, Pattern, PatternTable
 from serve_app.patterns.shadow import ShadowReport
+from serve_app.telemetry import NullTracer, QueryLog, Tracer
+
+_LOG = logging.getLogger("headrace.queries")
 
 Probe = Callable[[], Awaitable[Mapping[str, str]]]
 """Asks every node for a sign of life: node name -> "ok", or one sentence why it does not answer."""
@@ -27,6 +40,10 @@ class Tunables(Section):
     prices: PricesSettings | None = Field(None, description="What tokens cost from now on: a new price version.")
 
 
+class LedgerNode(Ledger, LeaseSource, KeySource, TextSink, Protocol):
+    """All that a gateway asks of the ledger's deployment."""
+
+
 @dataclass
 class Services:
     """The collaborators of one gateway replica. All are used from one event loop."""
@@ -35,15 +52,51 @@ class Services:
     table: PatternTable
     prices: PriceBook
     recorder: Recorder
-    ledger: Ledger
+    ledger: LedgerNode
     probe: Probe
     metrics: Metrics
     control: CascadeControl | None = None
     """None: the graph has no cascade."""
+    engines: Mapping[str, Engine] = field(default_factory=dict)
+    """Node name -> engine, for what it says of itself."""
+    vectors: VectorSource | None = None
+    """Sentence vectors for the semantic cache; None: the graph has no encoder."""
+    tracer: Tracer = field(default_factory=NullTracer)
+    query_log: QueryLog = field(default_factory=lambda: QueryLog(TelemetrySettings(), _LOG))
+    gateway_id: str = field(default_factory=new_gateway_id)
     in_flight: InFlight = field(init=False)
+    keys: KeyRing = field(init=False)
+    budgets: BudgetBook = field(init=False)
+    purse: Purse = field(init=False)
+    fingerprint: Fingerprint = field(init=False)
+    cache: ResponseCache = field(init=False)
+    idempotent: IdempotentAnswers = field(init=False)
+    capture: Capture = field(init=False)
 
     def __post_init__(self) -> None:
-        self.in_flight = InFlight(self.settings.gateway.max_in_flight)
+        """Raises ConfigError where the cache's policy or the redaction of texts cannot be used."""
+        settings = self.settings
+        self.in_flight = InFlight(settings.gateway.max_in_flight)
+        self.keys = KeyRing(settings, self.ledger)
+        self.budgets = BudgetBook(self.ledger, settings.budgets, self.gateway_id)
+        self.purse = Purse(self.budgets, lambda: Terms(self.settings, self.prices))
+        self.fingerprint = Fingerprint(settings)
+        self.cache = ResponseCache(settings.cache, self.vectors, greedy_by_default=self.fingerprint.greedy_by_default)
+        self.idempotent = IdempotentAnswers()
+        self.capture = Capture(settings.ledger.texts, self.ledger)
+        self.metrics.watch(lambda: recorder_readings(self.recorder))
+        self.metrics.watch(lambda: budget_readings(self.budgets.report()))
+        self.metrics.watch(lambda: cache_readings(self.cache.report()))
+
+    def find(self, model: str, key: Key | None) -> Pattern:
+        """The pattern of a model name. Raises ModelNotFound, also where the key's list does not have it."""
+        if key is not None:
+            key.check_model(model)
+        return self.table.find(model)
+
+    def lookup(self, query: Query, num_choices: int, key: Key | None) -> Lookup | None:
+        """Where the response cache would have the answer; None: this query is always generated."""
+        return self.cache.lookup(query, num_choices, self.fingerprint.value, key.models if key else None)
 
     def reconfigure(self, tunables: Tunables) -> None:
         """Take new settings. Queries in flight keep the cascade rule they began with, and are billed at the new price.
@@ -56,14 +109,46 @@ class Services:
         book = PriceBook(prices, self.settings.fallback.model, (self.settings.specialists.model,))
         if tunables.cascade:
             self.table.reconfigure(cascade)
+            self.fingerprint.set("cascade", cascade.model_dump(mode="json"))
         self.prices = book
         self.settings = self.settings.model_copy(update={"cascade": cascade, "prices": prices})
 
+    async def learn(self) -> None:
+        """See what the response cache has to know: which adapter versions serve, which adapters sample, which rule.
+
+        What other versions answered, or a rule before a breach accepted, is then not given again.
+        """
+        warm: set[str] = set()
+        for node, engine in self.engines.items():
+            try:
+                info = await engine.info()
+            except HeadraceError as error:
+                _LOG.info("%s does not say what it serves: %s", node, error)
+                continue
+            self.fingerprint.serves(node, info)
+            warm.update(info.warm_adapters)
+        self.cache.warm_adapters = frozenset(warm)
+        if self.control:
+            epochs = {str(route): report.epoch for route, report in self.control.report().items()}
+            self.fingerprint.set("epochs", epochs)
+
     def shadowed(self, report: ShadowReport) -> None:
         """Bill a query that was run once more in the background."""
-        account = self.prices.price(report.account)
+        account = self.prices.price(replace(report.account, gateway=self.gateway_id))
         self.metrics.shadowed(report.kind, account, shadow_verdict(report, self.settings.cascade.watch.agree_at))
         self.recorder.put(account)
+
+    async def close(self) -> None:
+        """End background work and hand everything over. Raises LedgerError saying how many accounts are not saved."""
+        if self.control:
+            await self.control.close()
+        await self.capture.close()
+        await self.budgets.close()
+        await self.keys.close()
+        try:
+            await self.recorder.close()
+        finally:
+            await self.tracer.close()
 
     async def stop_shadows(self) -> None:
         """End background work; what it cost is in the recorder then."""

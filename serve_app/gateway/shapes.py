@@ -86,7 +86,9 @@ def usage(account: Answer) -> dict[str, Any]:
 
     Drafts that the cascade threw away are not in it; they are billed in the `headrace` object.
     """
-    accepted = [attempt.usage for attempt in account.attempts if attempt.outcome == "accepted"]
+    accepted = [
+        attempt.usage for attempt in account.attempts if attempt.role == "answer" and attempt.outcome == "accepted"
+    ]
     prompt_tokens = accepted[0].prompt_tokens if accepted else 0
     completion_tokens = sum(one.completion_tokens for one in accepted)
     return {

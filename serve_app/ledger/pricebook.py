@@ -1,79 +1,158 @@
-"""From tokens to money: fills in what an answer cost and what the large model alone would have cost."""
+"""From tokens to money: fills in what an answer cost, what the large model alone would have cost, and what saved it."""
 
-from collections.abc import Iterable
-from dataclasses import replace
+import time
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from serve_app.config.prices import PricesSettings
-from serve_app.core import Answer, Attempt, ConfigError, Usage
-from serve_app.ledger.rates import TokenRates, token_rates
+from serve_app.core import Answer, Tier, Usage
+from serve_app.ledger.levers import CACHE_NODE, Priced, prefix_nusd, priced, tier_nusd, tier_share, used
+from serve_app.ledger.price_version import PriceVersion, price_versions
 
 _GIVES_AN_ANSWER = ("accepted", "cancelled")
+_ANSWERS = ("answer", "member")
+"""Roles whose attempts belong to a choice; the others are costs beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """The most that one call may use."""
+
+    nusd: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What one choice adds to the account, in nano-dollars."""
+
+    always_large_nusd: int = 0
+    measured: bool = False
+    prefix_nusd: int = 0
+    tier_nusd: int = 0
 
 
 class PriceBook:
-    """One price version. Immutable; pricing the same account twice gives the same account."""
+    """All price versions of the settings. Immutable; pricing the same account twice gives the same account."""
 
     def __init__(self, prices: PricesSettings, large_model: str, models: Iterable[str] = ()) -> None:
         """`large_model` is what always-large would use; `models` are all others that may be served.
 
         Raises ConfigError when one of them has no price: an unknown price is not a zero price.
         """
-        self.version = prices.version
+        self.versions = price_versions(prices)
+        """Earliest first."""
         self.large_model = large_model
-        self._rates = {name: token_rates(entry) for name, entry in prices.models.items()}
+        self._starts_s = [version.effective_from_s for version in self.versions]
         for model in (large_model, *models):
-            self._rates_of(model)
+            self.versions[0].rates_of(model)
 
-    def cost_nusd(self, model: str, usage: Usage) -> int:
+    @property
+    def version(self) -> str:
+        """Name of the version that is in force now."""
+        return self.version_at(None).version
+
+    def version_at(self, at_s: float | None) -> PriceVersion:
+        """The version in force at a time in seconds since the epoch; None is now."""
+        index = bisect_right(self._starts_s, time.time() if at_s is None else at_s)
+        return self.versions[max(0, index - 1)]
+
+    def cost_nusd(self, model: str, usage: Usage, at_s: float | None = None) -> int:
         """Price of one attempt of `model`, in nano-dollars. Raises ConfigError for a model without a price."""
-        return self._rates_of(model).cost_nusd(usage)
+        return self.version_at(at_s).rates_of(model).cost_nusd(usage)
 
-    def price(self, answer: Answer) -> Answer:
-        """The account with its costs, `always_large_*` and `price_version` filled in.
+    def worst_cost_nusd(
+        self, model: str, prompt_tokens: int, max_tokens: int, tier: Tier = "default", at_s: float | None = None
+    ) -> int:
+        """The most that a call of `model` can cost, in nano-dollars, for a budget to set aside before it is made.
 
-        Every attempt is billed for the tokens it used, whatever became of it. An adapter costs what its base costs.
-        A shadow is a cost of the cascade: always-large would have no use for it.
+        Raises ConfigError for a model without a price.
         """
-        attempts = tuple(
-            replace(attempt, cost_nusd=self.cost_nusd(attempt.model, attempt.usage)) for attempt in answer.attempts
-        )
-        always_large_nusd, measured = (0, False) if answer.outcome == "shadow" else self._always_large(attempts)
-        return replace(
+        version = self.version_at(at_s)
+        return version.rates_of(model).worst_nusd(prompt_tokens, max_tokens, tier_share(version, tier))
+
+    def reservation(
+        self, model: str, prompt_tokens: int, max_tokens: int, tier: Tier = "default", at_s: float | None = None
+    ) -> Reservation:
+        """Money and tokens to set aside before a call is made; `worst_cost_nusd` says what is raised."""
+        nusd = self.worst_cost_nusd(model, prompt_tokens, max_tokens, tier, at_s)
+        return Reservation(nusd, prompt_tokens + max_tokens)
+
+    def price(
+        self, answer: Answer, cached_cost_nusd: int | None = None, cached_always_large_nusd: int | None = None
+    ) -> Answer:
+        """The account with its costs, `always_large_*`, `saved_by_*` and `price_version` filled in.
+
+        The version is the one in force when the query arrived. A shadow is a cost of the cascade: always-large would
+        have no use for it, and no lever saved anything by it. Of an answer from the response cache, `cached_cost_nusd`
+        is what it cost when it was generated, and `cached_always_large_nusd` what the large model alone would have
+        cost then (unset: as much); without them the account keeps the figures that it came with.
+        """
+        version = self.version_at(answer.created_at_s)
+        attempts = [priced(attempt, version, answer.tier) for attempt in answer.attempts]
+        costs = replace(
             answer,
-            attempts=attempts,
-            price_version=self.version,
-            cost_nusd=sum(attempt.cost_nusd for attempt in attempts),
-            always_large_nusd=always_large_nusd,
-            always_large_basis="measured" if measured else "estimated",
+            attempts=tuple(one.attempt for one in attempts),
+            price_version=version.version,
+            cost_nusd=sum(one.attempt.cost_nusd for one in attempts),
+        )
+        if any(one.attempt.node == CACHE_NODE for one in attempts):
+            return _from_cache(costs, cached_cost_nusd, cached_always_large_nusd)
+        choices = [] if answer.outcome == "shadow" else self._choices(attempts, version)
+        return replace(
+            costs,
+            always_large_nusd=sum(choice.always_large_nusd for choice in choices),
+            always_large_basis="measured" if choices and all(choice.measured for choice in choices) else "estimated",
+            saved_by_cache_nusd=0,
+            saved_by_prefix_nusd=sum(choice.prefix_nusd for choice in choices),
+            saved_by_tier_nusd=sum(choice.tier_nusd for choice in choices),
         )
 
-    def _always_large(self, attempts: tuple[Attempt, ...]) -> tuple[int, bool]:
-        """The counterfactual over all choices, in nano-dollars, and whether all of it was measured."""
-        choices: dict[int, list[Attempt]] = {}
-        for attempt in attempts:
-            choices.setdefault(attempt.choice_index, []).append(attempt)
-        parts = [self._always_large_choice(choice) for choice in choices.values()]
-        return sum(nusd for nusd, _ in parts), bool(parts) and all(measured for _, measured in parts)
+    def _choices(self, attempts: Sequence[Priced], version: PriceVersion) -> list[_Choice]:
+        by_index: dict[int, list[Priced]] = {}
+        for one in attempts:
+            if one.attempt.role in _ANSWERS:
+                by_index.setdefault(one.attempt.choice_index, []).append(one)
+        return [self._choice(choice, version) for choice in by_index.values()]
 
-    def _always_large_choice(self, attempts: list[Attempt]) -> tuple[int, bool]:
-        """The large model's cost for one choice.
+    def _choice(self, attempts: Sequence[Priced], version: PriceVersion) -> _Choice:
+        """The large model's cost for one choice, and what the levers saved in it.
 
-        It is the cost of the large model's attempt where that answered (measured), else the large price on the tokens
-        of the answer given; a client that left has been given what was generated. Where nobody answered, the large
-        model is charged for its own attempts only, so that failures never look like savings. The estimate counts
-        tokens as the small model does, cached ones included.
+        It is the plain price of the large model's attempt where that answered (measured), else the large price on the
+        tokens of the answer given, counted as the model that gave it counts them; a client that left has been given
+        what was generated. Where nobody answered, the large model is charged for its own attempts only and no lever
+        counts, so that failures never look like savings.
         """
-        given = [attempt for attempt in attempts if attempt.outcome in _GIVES_AN_ANSWER]
+        given = [one for one in attempts if one.attempt.outcome in _GIVES_AN_ANSWER]
         if not given:
-            return sum(attempt.cost_nusd for attempt in attempts if attempt.model == self.large_model), False
-        last = given[-1]
-        if last.model == self.large_model:
-            return last.cost_nusd, last.outcome == "accepted"
-        return self.cost_nusd(self.large_model, last.usage), False
+            return _Choice(sum(one.attempt.cost_nusd for one in attempts if one.attempt.model == self.large_model))
+        last = self._answered(given)
+        levers = prefix_nusd(attempts), tier_nusd(attempts)
+        if last.attempt.model == self.large_model:
+            return _Choice(last.plain_nusd, last.attempt.outcome == "accepted", *levers)
+        if not used(last.attempt):
+            return _Choice(0, False, *levers)
+        usage = Usage(last.attempt.usage.prompt_tokens, 0, last.attempt.usage.completion_tokens)
+        return _Choice(version.rates_of(self.large_model).cost_nusd(usage), False, *levers)
 
-    def _rates_of(self, model: str) -> TokenRates:
-        try:
-            return self._rates[model]
-        except KeyError:
-            known = ", ".join(sorted(self._rates))
-            raise ConfigError(f"prices.models has no entry for {model!r} (it has {known}); add one.") from None
+    def _answered(self, given: Sequence[Priced]) -> Priced:
+        """The attempt that answered; of an ensemble whose members answered together, the large model's if it is one."""
+        answers = [one for one in given if one.attempt.role == "answer"]
+        if answers:
+            return answers[-1]
+        return next((one for one in given if one.attempt.model == self.large_model), given[-1])
+
+
+def _from_cache(answer: Answer, cost_nusd: int | None, always_large_nusd: int | None) -> Answer:
+    """Of an answer that was given before; nothing else was generated for it."""
+    if cost_nusd is None:
+        return answer
+    return replace(
+        answer,
+        always_large_nusd=cost_nusd if always_large_nusd is None else always_large_nusd,
+        always_large_basis="estimated",
+        saved_by_cache_nusd=cost_nusd,
+        saved_by_prefix_nusd=0,
+        saved_by_tier_nusd=0,
+    )

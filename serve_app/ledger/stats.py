@@ -1,83 +1,31 @@
-"""Totals and groups over a time range: one pass of SQL, then integer sums, so that groups add up to the totals."""
+"""Totals and groups over a time range. All sums are integers, so groups add up to the totals, to the nano-dollar."""
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, func, select
+from sqlalchemy import Connection, select
 
 from serve_app.core import RequestError
-from serve_app.ledger.public import usd
-from serve_app.ledger.tables import queries
+from serve_app.ledger.latency import ERROR_SHARE
+from serve_app.ledger.spans import Piece, pieces
+from serve_app.ledger.sums import GROUP_COLUMN, HOUR, read_piece, read_spend
+from serve_app.ledger.tables import ledger_days
+from serve_app.ledger.totals import Totals
 
-_KEY_COLUMNS = {
-    "route": queries.c.route,
-    "adapter": queries.c.adapter,
-    "model": queries.c.model,
-    "key": queries.c.key_id,
-    "outcome": queries.c.outcome,
-}
-GROUP_KEYS = tuple(_KEY_COLUMNS)
+GROUP_KEYS = (*GROUP_COLUMN, HOUR)
 """What `stats` can group by; adapter and model are those that answered. Several may be combined."""
 
-_IS_QUERY = queries.c.outcome != "shadow"
-"""Audits and mirrored queries cost money and nobody asked for them: they are in the sums, and not in the counts."""
-_SUMS = {
-    "queries": func.sum(case((_IS_QUERY, 1), else_=0)),
-    "shadows": func.sum(case((_IS_QUERY, 0), else_=1)),
-    "attempts": func.sum(queries.c.num_attempts),
-    "prompt_tokens": func.sum(queries.c.prompt_tokens),
-    "completion_tokens": func.sum(queries.c.completion_tokens),
-    "cost_nusd": func.sum(queries.c.cost_nusd),
-    "always_large_nusd": func.sum(queries.c.always_large_nusd),
-    "escalated": func.sum(case((queries.c.escalated, 1), else_=0)),
-    "busy_ns": func.sum(queries.c.busy_ns),
-    "measured": func.sum(case((_IS_QUERY & (queries.c.always_large_basis == "measured"), 1), else_=0)),
-}
 
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """What was used up."""
 
-@dataclass(slots=True)
-class Totals:
-    """Exact sums over some queries; the fields are those of `_SUMS`."""
-
-    queries: int = 0
-    shadows: int = 0
-    attempts: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cost_nusd: int = 0
-    always_large_nusd: int = 0
-    escalated: int = 0
-    busy_ns: int = 0
-    measured: int = 0
-
-    def add(self, row: Any) -> None:
-        """Add a result row that has a column for each field."""
-        for field in fields(self):
-            setattr(self, field.name, getattr(self, field.name) + int(getattr(row, field.name)))
-
-    def public(self) -> dict[str, Any]:
-        """For JSON. A share or rate of nothing is None. Savings may be negative.
-
-        >>> Totals(queries=4, cost_nusd=300, always_large_nusd=400, escalated=1).public()["saved_share"]
-        0.25
-        """
-        saved_nusd = self.always_large_nusd - self.cost_nusd
-        return {
-            "queries": self.queries,
-            "shadows": self.shadows,
-            "attempts": self.attempts,
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "cost_usd": usd(self.cost_nusd),
-            "always_large_usd": usd(self.always_large_nusd),
-            "saved_usd": usd(saved_nusd),
-            "saved_share": _share(saved_nusd, self.always_large_nusd),
-            "escalated": self.escalated,
-            "escalation_rate": _share(self.escalated, self.queries),
-            "busy_s": self.busy_ns / 1_000_000_000,
-        }
+    nusd: int
+    """Nano-dollars, shadows included."""
+    tokens: int
+    """Prompts and answers of all attempts, cached tokens included."""
 
 
 def check_group_by(group_by: Iterable[str]) -> tuple[str, ...]:
@@ -88,47 +36,61 @@ def check_group_by(group_by: Iterable[str]) -> tuple[str, ...]:
     """
     keys = tuple(dict.fromkeys(group_by))
     for key in keys:
-        if key not in _KEY_COLUMNS:
+        if key not in GROUP_KEYS:
             raise RequestError(f"group_by has the unknown key {key!r}; use {', '.join(GROUP_KEYS)}.", param="group_by")
     return keys
 
 
 def read_stats(
-    connection: Connection, since_s: float | None, until_s: float | None, group_by: tuple[str, ...]
+    connection: Connection,
+    since_s: float | None,
+    until_s: float | None,
+    group_by: tuple[str, ...],
+    key_id: str | None = None,
 ) -> dict[str, Any]:
-    """Totals of the queries with `since_s <= created_at_s < until_s`, and of each group, dearest group first.
+    """Totals of the queries with `since_s <= created_at_s < until_s`, and of each group.
 
+    Dearest group first; hours come in their order, named by their start in epoch seconds. `key_id` counts the queries
+    of one key only, `sums.NO_KEY` those without a key. Where accounts were pruned, the range widens to whole hours.
     The shape: {"since", "until", "totals": {…}, "groups": [{key: value, …, same as totals}], "price_versions": […],
-    "always_large_basis": {"measured": count, "estimated": count}}. A price version of None is queries not priced.
+    "always_large_basis": {"measured": count, "estimated": count}, "percentile_error_share": …}. A price version of None
+    is queries not priced.
     """
     totals, groups, versions = Totals(), dict[tuple[Any, ...], Totals](), Counter[str | None]()
-    for row in connection.execute(_statement(since_s, until_s, group_by)):
-        totals.add(row)
-        groups.setdefault(tuple(row[: len(group_by)]), Totals()).add(row)
-        versions[row.price_version] += row.queries + row.shadows
-    dearest = sorted(groups.items(), key=lambda item: (-item[1].cost_nusd, str(item[0])))
+    for piece in _pieces(connection, since_s, until_s, by_hour=HOUR in group_by):
+        for names, found in read_piece(connection, piece, group_by, key_id).items():
+            totals.merge(found)
+            groups.setdefault(names[:-1], Totals()).merge(found)
+            versions[names[-1]] += found.queries + found.shadows
     return {
         "since": since_s,
         "until": until_s,
         "totals": totals.public(),
-        "groups": [dict(zip(group_by, names, strict=True)) | group.public() for names, group in dearest]
-        if group_by
-        else [],
+        "groups": _ordered(groups, group_by) if group_by else [],
         "price_versions": [version for version, _ in versions.most_common()],
         "always_large_basis": {"measured": totals.measured, "estimated": totals.queries - totals.measured},
+        "percentile_error_share": ERROR_SHARE,
     }
 
 
-def _statement(since_s: float | None, until_s: float | None, group_by: tuple[str, ...]) -> Select[Any]:
-    """Sums per group and price version; the versions are merged by the reader."""
-    keys = [_KEY_COLUMNS[key].label(f"group_{key}") for key in group_by]
-    statement = select(*keys, queries.c.price_version, *(column.label(name) for name, column in _SUMS.items()))
-    if since_s is not None:
-        statement = statement.where(queries.c.created_at_s >= since_s)
-    if until_s is not None:
-        statement = statement.where(queries.c.created_at_s < until_s)
-    return statement.group_by(*keys, queries.c.price_version)
+def spend(connection: Connection, since_s: float | None, until_s: float | None, key_id: str | None) -> Spend:
+    """What the queries of a range used up; `key_id` as in `read_stats`."""
+    parts = [read_spend(connection, piece, key_id) for piece in _pieces(connection, since_s, until_s)]
+    return Spend(sum(nusd for nusd, _ in parts), sum(tokens for _, tokens in parts))
 
 
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+def _pieces(connection: Connection, since_s: float | None, until_s: float | None, by_hour: bool = False) -> list[Piece]:
+    pruned = connection.execute(select(ledger_days.c.day).where(ledger_days.c.pruned_at_s.is_not(None))).scalars()
+    return pieces(since_s, until_s, by_hour=by_hour, pruned=set(pruned))
+
+
+def _ordered(groups: dict[tuple[Any, ...], Totals], group_by: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The groups as JSON objects, hours first to last, then the dearest first."""
+
+    def place(item: tuple[tuple[Any, ...], Totals]) -> tuple[int, int, str]:
+        names, found = item
+        return names[group_by.index(HOUR)] if HOUR in group_by else 0, -found.cost_nusd, str(names)
+
+    return [
+        dict(zip(group_by, names, strict=True)) | found.public() for names, found in sorted(groups.items(), key=place)
+    ]

@@ -8,6 +8,9 @@ from typing import Protocol
 from serve_app.core import Call, Delta, Engine, Query
 from serve_app.patterns.trace import Trace
 
+SPARE_PRIORITY = -1
+"""Below the 0 of other calls, which so get an engine's free rows first: for what takes the capacity that is left."""
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -24,7 +27,8 @@ class Node:
         if sampling.seed is not None and choice_index:
             sampling = replace(sampling, seed=(sampling.seed + choice_index) % 2**63)
         call_id = f"{query.query_id}:{self.name}:{choice_index}"
-        return Call(call_id, sampling, query.messages, query.prompt, adapter, query.key_id)
+        priority = SPARE_PRIORITY if query.tier == "flex" else 0
+        return Call(call_id, sampling, query.messages, query.prompt, adapter, query.key_id, priority)
 
 
 class Answerer(Protocol):

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 from serve_app.confidence import AcceptanceRule, Decision, Evidence
 from serve_app.core import Delta, Query, RouteScore, TokenStat
 from serve_app.patterns.answerers import Node, Single
+from serve_app.patterns.guard import Guard, Unguarded
 from serve_app.patterns.observer import Observer, Unobserved
 from serve_app.patterns.shadow.background import in_background
 from serve_app.patterns.trace import OpenAttempt, Trace
@@ -21,15 +23,23 @@ from serve_app.patterns.trace import OpenAttempt, Trace
 class Cascade:
     """Two nodes and a rule between them. `rule` may be replaced while queries run; each keeps the one it began with."""
 
-    def __init__(self, small: Node, large: Node, rule: AcceptanceRule, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        small: Node,
+        large: Node,
+        rule: AcceptanceRule,
+        observer: Observer | None = None,
+        guard: Guard | None = None,
+    ) -> None:
         self._small, self._large = small, large
+        self._guard: Guard = guard or Unguarded()
         self.rule = rule
         self.observer: Observer = observer or Unobserved()
         """Told of every decision and of every accepted answer; may be replaced too."""
 
     async def answer(self, query: Query, trace: Trace, adapter: str | None, choice_index: int) -> AsyncGenerator[Delta]:
         """The accepted small answer, or the large one, which sees the conversation but no adapter."""
-        draft = _Draft(self._small, self.rule, self.observer)
+        draft = _Draft(self._small, self.rule, self.observer, self._guard)
         async with aclosing(draft.accepted_deltas(query, trace, adapter, choice_index)) as deltas:
             async for delta in deltas:
                 yield delta
@@ -42,15 +52,15 @@ class Cascade:
 
     def draft(self, query: Query, trace: Trace, adapter: str | None, choice_index: int) -> AsyncGenerator[Delta]:
         """The small half alone, behind every client: the accepted small answer, or nothing. Nobody looks on."""
-        draft = _Draft(in_background(self._small), self.rule, Unobserved())
+        draft = _Draft(in_background(self._small), self.rule, Unobserved(), Unguarded())
         return draft.accepted_deltas(query, trace, adapter, choice_index)
 
 
 class _Draft:
     """One small answer while it is held back, judged and, once accepted, passed on."""
 
-    def __init__(self, small: Node, rule: AcceptanceRule, observer: Observer) -> None:
-        self._small, self._rule, self._observer = small, rule, observer
+    def __init__(self, small: Node, rule: AcceptanceRule, observer: Observer, guard: Guard) -> None:
+        self._small, self._rule, self._observer, self._guard = small, rule, observer, guard
         self._checkpoints = rule.checkpoints
         self._num_passed = 0
         """Checkpoints already judged."""
@@ -66,6 +76,7 @@ class _Draft:
         """Yield the small answer once accepted; yield nothing and settle as escalated if it is not."""
         early = self._rule.before(trace.route)
         if early is not None:
+            early = await self._allowed(query, early)
             trace.decided(early)
             self.decision = early
             if not early.accept:
@@ -90,7 +101,7 @@ class _Draft:
                 held.append(delta)
                 if self.decision is None:
                     self._tokens.extend(delta.tokens)
-                    self.decision = self._judge(attempt, trace.route, finished)
+                    self.decision = await self._judge(query, attempt, trace.route, finished)
                 if self.decision is None:
                     continue
                 if not self.decision.accept:
@@ -101,7 +112,9 @@ class _Draft:
                     yield ready
                 held.clear()
 
-    def _judge(self, attempt: OpenAttempt, route: RouteScore | None, finished: bool) -> Decision | None:
+    async def _judge(
+        self, query: Query, attempt: OpenAttempt, route: RouteScore | None, finished: bool
+    ) -> Decision | None:
         """Ask the rule at each checkpoint that was passed, and at the end; None: hold on.
 
         Exactly the tokens of a checkpoint are shown, however the engine grouped them into deltas: the same answer gets
@@ -114,13 +127,22 @@ class _Draft:
             self._num_passed += 1
             decision = self._ask(attempt, route, count, False)
             if decision is not None:
-                return _settle(attempt, decision, count)
+                return _settle(attempt, await self._allowed(query, decision), count)
         if not finished:
             return None
         decision = self._ask(attempt, route, len(self._tokens), True)
         if decision is None:  # a rule's duty; without a word from it the large model answers
             decision = Decision(False, 0.0, "the rule did not decide on a finished answer")
-        return _settle(attempt, decision, None)
+        return _settle(attempt, await self._allowed(query, decision), None)
+
+    async def _allowed(self, query: Query, decision: Decision) -> Decision:
+        """The decision, or the small answer after all where there is no budget for the large one.
+
+        Nothing is known of how good such an answer is, so it is not audited and counts for no threshold.
+        """
+        if decision.accept or await self._guard.may_escalate(query):
+            return decision
+        return replace(decision, accept=True, reason=f"{decision.reason}; no budget to escalate", basis="uncovered")
 
     def _ask(self, attempt: OpenAttempt, route: RouteScore | None, num_tokens: int, finished: bool) -> Decision | None:
         tokens = tuple(self._tokens[:num_tokens])

@@ -19,6 +19,7 @@ from serve_app.config import CascadeSettings
 from serve_app.config.watch import WatchSettings
 from serve_app.patterns.answerers import Answerer, Node, Single
 from serve_app.patterns.cascade import Cascade
+from serve_app.patterns.guard import Guard
 from serve_app.patterns.shadow import Auditor, Mirror, Mirrored, OnShadow, Scorer, ShadowReport, Shadows
 
 _LOG = logging.getLogger(__name__)
@@ -31,7 +32,13 @@ class CascadeControl:
     """Builds the cascade from settings and keeps it to its promise. For one event loop."""
 
     def __init__(
-        self, small: Node, large: Node, settings: CascadeSettings, scorer_of: ScorerOf, on_shadow: OnShadow
+        self,
+        small: Node,
+        large: Node,
+        settings: CascadeSettings,
+        scorer_of: ScorerOf,
+        on_shadow: OnShadow,
+        guard: Guard | None = None,
     ) -> None:
         """Raises ConfigError where the settings name a policy or a scorer that cannot be used."""
         self._small, self._large = Single(small), Single(large)
@@ -41,7 +48,7 @@ class CascadeControl:
         self._settings, self._fitted = settings, _policy_of(rule)
         self._shadows = Shadows(settings.watch.max_concurrent, settings.watch.timeout_s)
         self._auditor = Auditor(_watch(settings, self._fitted), self._shadows, large, self._score, self._told)
-        self._cascade = Cascade(small, large, rule, self._auditor)
+        self._cascade = Cascade(small, large, rule, self._auditor, guard)
         self._mirror = Mirror(settings.watch.mirror_share, self._shadows, self._cascade, self._score, self._told)
 
     @property

@@ -29,8 +29,10 @@ class PatternTable:
         router: Router | None = None,
         fallback: Node | None = None,
         control: CascadeControl | None = None,
+        router_model: str = "router",
     ) -> None:
-        """`control` is of a cascade between these specialists and this fallback."""
+        """`control` is of a cascade between these specialists and this fallback; `router_model` names the encoder."""
+        self._router_model = router_model
         self._small = small = Single(specialists)
         self._router, self._routes, self._control = router, routes, control
         self._patterns: dict[str, Pattern] = {"base": Fixed(small, None)}
@@ -38,7 +40,7 @@ class PatternTable:
         if fallback:
             self._patterns["large"] = Fixed(Single(fallback), None)
         if router:
-            self._patterns["router"] = Routed(small, router, routes)
+            self._patterns["router"] = Routed(small, router, routes, router_model)
         if control:
             self._patterns["cascade"] = Fixed(control.cascade, None)
         self._choose_auto()
@@ -54,7 +56,10 @@ class PatternTable:
 
     def _choose_auto(self) -> None:
         answerer: Answerer = self._control.answerer if self._control else self._small
-        self._patterns["auto"] = Routed(answerer, self._router, self._routes) if self._router else Fixed(answerer, None)
+        if self._router:
+            self._patterns["auto"] = Routed(answerer, self._router, self._routes, self._router_model)
+        else:
+            self._patterns["auto"] = Fixed(answerer, None)
 
     @property
     def patterns(self) -> Mapping[str, Pattern]:

@@ -8,13 +8,29 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from serve_app.confidence import Decision
-from serve_app.core import Answer, Attempt, Call, Delta, Engine, EngineError, Outcome, Query, RouteScore, Usage
+from serve_app.core import (
+    Answer,
+    Attempt,
+    AttemptRole,
+    Call,
+    DeadlineExceeded,
+    Delta,
+    Engine,
+    EngineError,
+    Outcome,
+    Query,
+    RouteScore,
+    Usage,
+)
+from serve_app.telemetry import AttemptSpan, PassedOn, QuerySpan
 
 
 class OpenAttempt:
     """One engine call in progress. Iterate `stream()`; then say what became of it with `settle`."""
 
-    def __init__(self, node: str, model: str, call: Call, choice_index: int) -> None:
+    def __init__(self, node: str, model: str, call: Call, choice_index: int, span: AttemptSpan) -> None:
+        """`span` ends with the attempt."""
+        self._span = span
         self.node, self.model, self.call, self.choice_index = node, model, call, choice_index
         self.usage = Usage()
         self.adapter_version: str | None = None
@@ -28,7 +44,7 @@ class OpenAttempt:
     async def stream(self, engine: Engine) -> AsyncGenerator[Delta]:
         """The engine's deltas, with the bill kept current; closing this closes the engine's iterator.
 
-        An engine error settles the attempt as failed and is raised on.
+        An engine error settles the attempt as failed, or as timed out, and is raised on.
         """
         try:
             deltas: AsyncIterator[Delta] = engine.generate(self.call)
@@ -41,11 +57,15 @@ class OpenAttempt:
                     yield delta
             if not finished:
                 raise EngineError(f"The engine of {self.node} broke off its answer; try again.")
+        except DeadlineExceeded:
+            self.settle("timed_out")
+            raise
         except Exception:
             self.settle("failed")
             raise
         finally:
             self._ms = (time.perf_counter() - self._started_s) * 1000
+            self._span.end(self.record())
 
     def bill_only(self, completion_tokens: int) -> None:
         """Charge no more than this many completion tokens."""
@@ -75,22 +95,32 @@ class OpenAttempt:
 class Trace:
     """Collects the route and the attempts of one query; `answer()` may be called at any moment."""
 
-    def __init__(self, query: Query) -> None:
+    def __init__(self, query: Query, span: QuerySpan | None = None) -> None:
+        """`span`: of the query; whoever made it ends it."""
         self.query = query
+        self.span: QuerySpan = span or PassedOn(query.traceparent)
         self.route: RouteScore | None = None
         self.failed = False
         """Set by whoever reports an error to the client."""
         self.first_token_ms: float | None = None
         self._early: Decision | None = None
         """What the query alone decided."""
+        self._looks: list[Attempt] = []
+        """Of nodes that were asked about the query and answer nothing themselves."""
         self._attempts: list[OpenAttempt] = []
         self._started_s = time.perf_counter()
 
     def begin(self, node: str, model: str, call: Call, choice_index: int) -> OpenAttempt:
         """Open an attempt; from now on it is billed."""
-        attempt = OpenAttempt(node, model, call, choice_index)
+        span = self.span.attempt(node, model, call)
+        attempt = OpenAttempt(node, model, replace(call, traceparent=span.traceparent), choice_index, span)
         self._attempts.append(attempt)
         return attempt
+
+    def looked(self, role: AttemptRole, node: str, model: str, outcome: Outcome, ms: float, busy_s: float = 0) -> None:
+        """A node was asked about the query, such as the router. `ms`: its hop included; `busy_s`: its work alone."""
+        usage = Usage(busy_s=busy_s)
+        self._looks.append(Attempt(node, model, None, outcome, usage, ms, role=role))
 
     def decided(self, early: Decision) -> None:
         """The pre-router decided which model answers, before any attempt."""
@@ -115,8 +145,8 @@ class Trace:
             query_id=self.query.query_id,
             created_at_s=self.query.created_at_s,
             requested_model=self.query.model,
-            outcome="failed" if self.failed else _outcome(attempts),
-            attempts=attempts,
+            outcome=_outcome(attempts, self.failed),
+            attempts=(*self._looks, *attempts),
             key_id=self.query.key_id,
             route=self.route.label if self.route else None,
             route_probability=self.route.probability if self.route else None,
@@ -127,13 +157,17 @@ class Trace:
             reason=reason,
             confidence=confidence,
             first_token_ms=self.first_token_ms,
+            tier=self.query.tier,
             ms=(time.perf_counter() - self._started_s) * 1000,
         )
 
 
-def _outcome(attempts: tuple[Attempt, ...]) -> Outcome:
+def _outcome(attempts: tuple[Attempt, ...], failed: bool) -> Outcome:
     """Accepted only where every choice that was begun has an accepted attempt."""
-    if any(attempt.outcome == "failed" for attempt in attempts):
+    outcomes = {attempt.outcome for attempt in attempts}
+    if "timed_out" in outcomes:
+        return "timed_out"
+    if failed or "failed" in outcomes:
         return "failed"
     begun = {attempt.choice_index for attempt in attempts}
     answered = {attempt.choice_index for attempt in attempts if attempt.outcome == "accepted"}

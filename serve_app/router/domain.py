@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -82,10 +84,13 @@ class DomainRouter:
         return score
 
     async def score_many(self, conversations: Sequence[tuple[Message, ...]]) -> list[RouteScore]:
-        """The domain of each; all texts not seen before are encoded in one call, a text that occurs twice once."""
+        """The domain of each; all texts not seen before are encoded in one call, a text that occurs twice once.
+
+        `busy_s`: each conversation has an equal share of the time that the call computed, waiting not included.
+        """
         readings = [reading(conversation) for conversation in conversations]
-        known = await self._known({text for texts in readings for text in texts}, with_vector=False)
-        return [self._settled(texts, known) for texts in readings]
+        known, busy_s = await self._known({text for texts in readings for text in texts}, with_vector=False)
+        return self._settled_all(readings, known, busy_s)
 
     async def score_with_vector(self, conversation: tuple[Message, ...]) -> tuple[RouteScore, FloatArray]:
         """The domain and the vector, (dimension,), of the last text read, for models beside the router."""
@@ -98,8 +103,10 @@ class DomainRouter:
         """`score_many` with the vector of each conversation's last text; that of "" where there is no text."""
         readings = [reading(conversation) for conversation in conversations]
         wanted = {text for texts in readings for text in texts or ("",)}
-        known = await self._known(wanted, with_vector=True)
-        return [(self._settled(texts, known), _vector(known[texts[-1] if texts else ""])) for texts in readings]
+        known, busy_s = await self._known(wanted, with_vector=True)
+        scores = self._settled_all(readings, known, busy_s)
+        vectors = [_vector(known[texts[-1] if texts else ""]) for texts in readings]
+        return list(zip(scores, vectors, strict=True))
 
     def score_texts(self, texts: Sequence[str]) -> list[RouteScore]:
         """Each text as a conversation of one turn; nothing is cached."""
@@ -110,26 +117,31 @@ class DomainRouter:
         """End the worker thread; the router cannot score afterwards."""
         self._thread.shutdown()
 
-    async def _known(self, texts: Iterable[str], with_vector: bool) -> dict[str, Known]:
-        """All of the texts, from memory where they are there."""
+    async def _known(self, texts: Iterable[str], with_vector: bool) -> tuple[dict[str, Known], float]:
+        """All of the texts, from memory where they are there, and the seconds that the others took."""
+        busy_s = 0.0
         found = {text: known for text in texts if (known := self.recent.get(text, with_vector)) is not None}
         fresh = [text for text in texts if text not in found]
         if fresh:
-            computed = await asyncio.get_running_loop().run_in_executor(
+            computed, busy_s = await asyncio.get_running_loop().run_in_executor(
                 self._thread, self._classify_fresh, fresh, with_vector
             )
             found |= computed
-        return found
+        return found, busy_s
 
-    def _classify_fresh(self, texts: Sequence[str], with_vector: bool) -> dict[str, Known]:
-        """In the worker thread: looks once more, because a call queued before this one may have had the same text."""
+    def _classify_fresh(self, texts: Sequence[str], with_vector: bool) -> tuple[dict[str, Known], float]:
+        """In the worker thread: looks once more, because a call queued before this one may have had the same text.
+
+        Returns what is known and how many seconds that took, from when the thread took it up.
+        """
+        started_s = time.perf_counter()
         found = {text: known for text in texts if (known := self.recent.peek(text, with_vector)) is not None}
         fresh = [text for text in texts if text not in found]
         if fresh:
             for text, known in zip(fresh, self._classify(fresh, self._reads_vector or with_vector), strict=True):
                 self.recent.put(text, known)
                 found[text] = known
-        return found
+        return found, time.perf_counter() - started_s
 
     def _classify(self, texts: Sequence[str], encode: bool) -> list[Known]:
         if not encode:
@@ -140,6 +152,14 @@ class DomainRouter:
             Known(self._classifier.probabilities(text, vector), vector.copy())  # a view would keep the whole batch
             for text, vector in zip(texts, vectors, strict=True)
         ]
+
+    def _settled_all(
+        self, readings: Sequence[Sequence[str]], known: dict[str, Known], busy_s: float
+    ) -> list[RouteScore]:
+        started_s = time.perf_counter()
+        scores = [self._settled(texts, known) for texts in readings]
+        busy_s += time.perf_counter() - started_s
+        return [replace(score, busy_s=busy_s / len(scores)) for score in scores]
 
     def _settled(self, texts: Sequence[str], known: dict[str, Known]) -> RouteScore:
         if not texts:

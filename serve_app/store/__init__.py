@@ -6,6 +6,6 @@ their creation to the one stream of migrations here.
 
 from serve_app.store.errors import StoreError
 from serve_app.store.store import Store
-from serve_app.store.url import store_url
+from serve_app.store.url import shown, store_url
 
-__all__ = ["Store", "StoreError", "store_url"]
+__all__ = ["Store", "StoreError", "shown", "store_url"]

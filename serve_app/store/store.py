@@ -29,6 +29,8 @@ class Store:
         self._url = store_url(url)
         self.name = shown(self._url)
         """The database for messages, with no credentials."""
+        self.dialect = self._url.get_backend_name()
+        """`sqlite` or `postgresql`."""
         self.read_only = read_only
         self._reader_engine = reader_engine(self._url, read_threads)
         self._writer_engine = writer_engine(self._url)
@@ -68,14 +70,14 @@ class Store:
         return await future
 
     def _check(self) -> None:
-        if self._url.get_backend_name() == "sqlite" and not Path(self.name).is_file():
+        if self.dialect == "sqlite" and not Path(self.name).is_file():
             raise StoreError(
                 f"There is no database file {self.name}; start `headrace serve` once, or name another file."
             )
         self._transaction(self._reader_engine, migrate.check)
 
     def _create(self) -> None:
-        if self._url.get_backend_name() != "sqlite":
+        if self.dialect != "sqlite":
             self._transaction(self._writer_engine, migrate.upgrade)
             return
         file = Path(self.name)

@@ -63,7 +63,9 @@ def test_the_command_page_is_current(repo: Path) -> None:
     assert page == printed, "run: headrace reference cli > docs/cli.md"
 
 
-@pytest.mark.parametrize("module", ["serve_app.gateway", "serve_app.router", "serve_app.ledger", "serve_app.cli"])
+@pytest.mark.parametrize(
+    "module", ["serve_app.gateway", "serve_app.router", "serve_app.ledger", "serve_app.cache", "serve_app.cli"]
+)
 def test_light_replicas_and_the_command_start_without_torch(module: str, repo: Path) -> None:
     code = f"import sys, {module}; print(sorted({{'torch', 'transformers', 'ray', 'sklearn'}} & set(sys.modules)))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=repo).stdout

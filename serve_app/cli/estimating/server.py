@@ -52,7 +52,7 @@ class Server:
         if not isinstance(account, dict):
             raise ConfigError("The server's answer has no `headrace` object; --url must be that of a Headrace server.")
         text, escalated = reply_text(answer), bool(account["escalated"])
-        usages = {attempt["node"]: self._usage(attempt) for attempt in account["attempts"]}
+        usages = {one["node"]: self._usage(one) for one in account["attempts"] if one.get("role", "answer") == "answer"}
         if not escalated and "fallback" in usages:
             raise ConfigError(
                 "The server answers with its large model alone: set cascade.watch.mirror_share to 0 while you estimate."

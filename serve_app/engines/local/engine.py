@@ -135,6 +135,7 @@ class LocalEngine:
             model=self._model.alias,
             max_context_tokens=assembly.context,
             adapters={name: adapter.version for name, adapter in self._adapters.items()},
+            warm_adapters=tuple(name for name, adapter in self._adapters.items() if adapter.manifest.temperature),
             dtype=str(assembly.choice.dtype).removeprefix("torch."),
             device=str(assembly.choice.device),
             active_rows=load.active_rows,

@@ -4,13 +4,12 @@ Nothing here delays or fails the query that the client waits for. Each shadow ha
 """
 
 from serve_app.patterns.shadow.audit import Auditor
-from serve_app.patterns.shadow.background import BACKGROUND_PRIORITY, in_background
+from serve_app.patterns.shadow.background import in_background
 from serve_app.patterns.shadow.mirror import Drafter, Mirror, Mirrored
 from serve_app.patterns.shadow.report import OnShadow, Scorer, ShadowKind, ShadowReport
 from serve_app.patterns.shadow.shadows import Shadows
 
 __all__ = [
-    "BACKGROUND_PRIORITY",
     "Auditor",
     "Drafter",
     "Mirror",

@@ -4,10 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from serve_app.core import Call, Delta, Engine, EngineInfo
-from serve_app.patterns.answerers import Node
-
-BACKGROUND_PRIORITY = -1
-"""Below the 0 of clients' calls, which so get an engine's free rows first."""
+from serve_app.patterns.answerers import SPARE_PRIORITY, Node
 
 
 class _Background:
@@ -18,7 +15,7 @@ class _Background:
 
     def generate(self, call: Call) -> AsyncIterator[Delta]:
         """See `Engine`."""
-        return self._engine.generate(replace(call, priority=BACKGROUND_PRIORITY))
+        return self._engine.generate(replace(call, priority=SPARE_PRIORITY))
 
     async def info(self) -> EngineInfo:
         """See `Engine`."""

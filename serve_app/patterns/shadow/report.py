@@ -55,6 +55,8 @@ def shadow_account(trace: Trace, reason: str) -> Answer:
         model=None,
         escalated=False,
         reason=reason,
+        tier="default",
+        shadow_of=trace.query.query_id.removesuffix(f"-{trace.query.model}"),
     )
 
 
@@ -87,4 +89,6 @@ def _question(query: Query) -> str:
 
 
 def _shadowed(attempt: Attempt) -> Attempt:
-    return replace(attempt, outcome="shadow") if attempt.outcome in ("accepted", "escalated") else attempt
+    """An attempt for the look behind an answer: where it ran to its end, it accepted nothing."""
+    ended = attempt.outcome in ("accepted", "escalated")
+    return replace(attempt, role="shadow", outcome="shadow" if ended else attempt.outcome)

@@ -31,19 +31,7 @@ from tests.unit.cli.estimating import (
     run,
     small_engine,
 )
-
-
-class Nowhere:
-    """A ledger that keeps nothing."""
-
-    async def record(self, answers):
-        pass
-
-    async def query(self, query_id):
-        return None
-
-    async def stats(self, since_s, until_s, group_by):
-        return {}
+from tests.unit.memory_ledger import MemoryLedger
 
 
 @dataclass
@@ -68,7 +56,7 @@ def server():
     async def probe():
         return {}
 
-    services = Services(settings, table, book, Recorder(Nowhere()), Nowhere(), probe, PrometheusMetrics())
+    services = Services(settings, table, book, Recorder(ledger := MemoryLedger()), ledger, probe, PrometheusMetrics())
     transport = httpx.ASGITransport(create_app(services), raise_app_exceptions=False)
 
     def build(run_large=False, models=MODELS):

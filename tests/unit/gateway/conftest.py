@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,13 +18,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from serve_app.config import Settings
-from serve_app.core import Answer, Delta, LedgerError, Message, RouteScore, TokenStat, Usage
+from serve_app.core import Answer, Delta, Message, Query, RouteScore, TokenStat, Usage
 from serve_app.engines.fake import FakeAnswer, FakeEngine
 from serve_app.gateway import PrometheusMetrics, Services, comparison, create_app
 from serve_app.ledger import PriceBook, Recorder
-from serve_app.ledger.public import stored_account
 from serve_app.patterns import CascadeControl, Node, PatternTable
-from serve_app.patterns.shadow import ShadowReport
+from tests.unit.memory_ledger import MemoryLedger
 
 SETTINGS = {
     "specialists": {"model": "small-model"},
@@ -48,26 +47,6 @@ class KeywordRouter:
     async def score(self, conversation: tuple[Message, ...]) -> RouteScore:
         label = "legal" if any("contract" in message.content for message in conversation) else "general"
         return RouteScore(label, 0.9, {label: 0.9})
-
-
-class MemoryLedger:
-    """A core.Ledger in a dictionary."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, Answer] = {}
-        self.broken = False
-
-    async def record(self, answers: Sequence[Answer]) -> None:
-        if self.broken:
-            raise LedgerError("The disk is full; make room.")
-        self.answers |= {answer.query_id: answer for answer in answers}
-
-    async def query(self, query_id: str) -> dict[str, Any] | None:
-        answer = self.answers.get(query_id)
-        return None if answer is None else stored_account(answer)
-
-    async def stats(self, since_s: float | None, until_s: float | None, group_by: tuple[str, ...]) -> dict[str, Any]:
-        return {"since": since_s, "until": until_s, "group_by": list(group_by), "queries": len(self.answers)}
 
 
 @dataclass
@@ -125,7 +104,7 @@ class World:
         small = Node("specialists", "small-model", self.small)
         large = Node("fallback", "large-model", self.large)
         control = CascadeControl(
-            small, large, settings.cascade, comparison, lambda report: self.services.shadowed(report)
+            small, large, settings.cascade, comparison, lambda report: self.services.shadowed(report), self
         )
         table = PatternTable(small, ("legal",), settings.routes, KeywordRouter(), large, control)
         book = PriceBook(settings.prices, "large-model", ("small-model",))
@@ -136,8 +115,8 @@ class World:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         self.http = httpx.AsyncClient(transport=transport, base_url="http://gateway")
 
-    def _shadowed(self, report: ShadowReport) -> None:
-        self.services.shadowed(report)
+    async def may_escalate(self, query: Query) -> bool:
+        return await self.services.purse.may_escalate(query)
 
     async def _probe(self) -> dict[str, str]:
         return self.nodes
@@ -148,10 +127,12 @@ class World:
         client = openai.DefaultAsyncHttpxClient(transport=flavour.ASGITransport(self.app))
         return openai.AsyncOpenAI(base_url="http://gateway/v1", api_key=api_key, http_client=client, max_retries=0)
 
-    async def chat(self, text: str = "easy", **extra: Any) -> httpx.Response:
+    async def chat(
+        self, text: str = "easy", *, headers: Mapping[str, str] | None = None, **extra: Any
+    ) -> httpx.Response:
         """POST a one-turn conversation."""
         body = {"model": "auto", "messages": [{"role": "user", "content": text}], **extra}
-        return await self.http.post("/v1/chat/completions", json=body)
+        return await self.http.post("/v1/chat/completions", json=body, headers=headers)
 
     async def accounts(self) -> list[Answer]:
         """Everything recorded so far."""

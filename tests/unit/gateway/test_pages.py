@@ -48,7 +48,7 @@ async def test_the_sql_ledger_answers_behind_the_gateway(make_world, tmp_path):
     account = (await world.http.get(f"/v1/ledger/queries/{body['id']}")).json()
     await ledger.close()
     assert stats["totals"]["queries"] == 1
-    assert stats["totals"]["attempts"] == 2
+    assert stats["totals"]["attempts"] == 3
     assert stats["totals"]["cost_usd"] == pytest.approx(body["headrace"]["cost_usd"])
     assert account["cost_usd"] == body["headrace"]["cost_usd"]
 
@@ -87,10 +87,11 @@ async def test_ready_is_200_only_when_every_node_answers(world):
     world.nodes["fallback"] = "still loading its model"
     response = await world.http.get("/readyz")
     assert response.status_code == 503
-    assert response.json() == {
-        "status": "not ready",
-        "nodes": {"specialists": "ok", "fallback": "still loading its model"},
-    }
+    body = response.json()
+    assert (body["status"], body["nodes"]) == (
+        "not ready",
+        {"specialists": "ok", "fallback": "still loading its model"},
+    )
     assert (await world.http.get("/healthz")).status_code == 200
 
 

@@ -48,7 +48,7 @@ async def test_an_accepted_answer_is_audited_behind_the_client_and_accounted_apa
     body = (await world.chat("a contract")).json()["headrace"]
     accounts = await ended(world)
     told, audit = accounts[body["query_id"]], accounts[f"{body['query_id']}-audit"]
-    assert (told.escalated, [attempt.node for attempt in told.attempts]) == (False, ["specialists"])
+    assert (told.escalated, [attempt.node for attempt in told.attempts]) == (False, ["router", "specialists"])
     assert (audit.outcome, audit.reason, audit.always_large_nusd) == ("shadow", "audit: score 0.000", 0)
     assert [(attempt.node, attempt.outcome) for attempt in audit.attempts] == [("fallback", "shadow")]
     lines = await page(world)

@@ -1,4 +1,4 @@
-"""`headrace ledger report`, on a file that a server wrote."""
+"""`headrace ledger report`, `export` and `prune`, on a file that a server wrote."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from serve_app.cli.ledger import app
-from serve_app.core import LedgerError
+from serve_app.core import ConfigError, LedgerError
 
 
 @pytest.fixture
@@ -21,17 +21,37 @@ async def file(ledger, book, attempt, answer) -> str:
     return ledger.name
 
 
+def run(*arguments: str, width: int = 200):
+    return CliRunner().invoke(app, list(arguments), env={"COLUMNS": str(width)})
+
+
 def invoke(*arguments: str, width: int = 200):
-    return CliRunner().invoke(app, ["report", *arguments], env={"COLUMNS": str(width)})
+    return run("report", *arguments, width=width)
 
 
 def test_the_table_has_groups_a_total_and_the_basis(file):
     result = invoke("--ledger", file, "--group-by", "route,model")
     assert result.exit_code == 0
     first_words = [line.split()[0] for line in result.output.splitlines() if line.strip(" ─")]
-    assert first_words[-5:-1] == ["route", "legal", "code", "total"]
+    assert first_words[first_words.index("route") :][:4] == ["route", "legal", "code", "total"]
     assert "measured for 1 queries" in result.output
     assert "Price versions: test-1" in result.output
+
+
+def test_hours_are_written_as_times_and_savings_by_where_they_come_from(file):
+    result = invoke("--ledger", file, "--group-by", "hour,outcome")
+    assert "1970-01-01 00:00" in result.output
+    assert "Saved by: cascade" in result.output
+
+
+def test_a_usual_terminal_gets_latencies_and_no_cut_figure(file):
+    result = invoke("--ledger", file, "--group-by", "route", width=120)
+    assert "p99" in result.output
+    assert "…" not in result.output
+
+
+def test_one_key_is_told_alone(file):
+    assert json.loads(invoke("--ledger", file, "--key", "nobody", "--json").output)["totals"]["queries"] == 0
 
 
 def test_a_narrow_terminal_gets_fewer_columns_and_no_cut_figure(file):
@@ -66,3 +86,22 @@ def test_a_missing_file_is_one_sentence_and_makes_no_file(tmp_path):
     assert isinstance(result.exception, LedgerError)
     assert str(result.exception).startswith(f"There is no database file {tmp_path}/none.sqlite3; start")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_accounts_go_to_a_file(file, tmp_path):
+    out = tmp_path / "out.csv"
+    result = run("export", "--ledger", file, "--out", str(out), "--rows", "attempts")
+    assert (result.exit_code, result.output) == (0, f"3 rows are in {out}.\n")
+    assert len(out.read_text().splitlines()) == 4
+
+
+def test_old_accounts_are_deleted_and_their_totals_are_not(file):
+    result = run("prune", "--ledger", file, "--days", "1")
+    assert (result.exit_code, result.output) == (0, "2 accounts of 1 days are deleted.\n")
+    assert json.loads(invoke("--ledger", file, "--json").output)["totals"]["queries"] == 2
+
+
+def test_nothing_is_deleted_unless_a_number_of_days_is_given(file):
+    result = run("prune", "--ledger", file)
+    assert isinstance(result.exception, ConfigError)
+    assert "ledger.retention_days is not set" in str(result.exception)

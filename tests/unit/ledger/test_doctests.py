@@ -8,7 +8,19 @@ import pytest
 
 @pytest.mark.parametrize(
     "module",
-    ["ledger.rates", "ledger.public", "ledger.stats", "ledger.times", "store.url", "cli.ledger"],
+    [
+        "ledger.journal.frames",
+        "ledger.rates",
+        "ledger.public",
+        "ledger.stats",
+        "ledger.times",
+        "ledger.latency",
+        "ledger.partitions",
+        "ledger.spans",
+        "ledger.totals",
+        "store.url",
+        "cli.ledger_table",
+    ],
 )
 def test_worked_values_hold(module):
     result = doctest.testmod(importlib.import_module(f"serve_app.{module}"))

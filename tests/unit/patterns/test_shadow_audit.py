@@ -14,7 +14,8 @@ from serve_app.config.watch import WatchSettings
 from serve_app.core import Message, Query, RouteScore, SamplingParams
 from serve_app.engines.fake import FakeAnswer, FakeEngine
 from serve_app.patterns import Cascade, Node, Trace
-from serve_app.patterns.shadow import BACKGROUND_PRIORITY, Auditor, Shadows
+from serve_app.patterns.answerers import SPARE_PRIORITY
+from serve_app.patterns.shadow import Auditor, Shadows
 
 QUERY = Query("q1", "auto", SamplingParams(seed=5), (Message("user", "hi"),), key_id="team", created_at_s=1.0)
 ROUTE = RouteScore("legal", 0.9, {"legal": 0.9})
@@ -98,8 +99,8 @@ async def test_the_large_model_sees_the_same_query_behind_every_client():
     await setting.ended()
     (call,) = setting.large.calls
     assert (call.messages, call.sampling, call.adapter) == (QUERY.messages, QUERY.sampling, None)
-    assert (call.priority, call.key_id) == (BACKGROUND_PRIORITY, None)
-    assert BACKGROUND_PRIORITY < 0
+    assert (call.priority, call.key_id) == (SPARE_PRIORITY, None)
+    assert SPARE_PRIORITY < 0
 
 
 async def test_only_the_sample_and_only_the_first_choice_is_audited():

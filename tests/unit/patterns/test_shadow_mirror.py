@@ -9,7 +9,8 @@ from serve_app.config import CascadeSettings
 from serve_app.core import EngineError, Message, Query, RouteScore, SamplingParams
 from serve_app.engines.fake import FakeAnswer, FakeEngine
 from serve_app.patterns import Cascade, Node, Single, Trace
-from serve_app.patterns.shadow import BACKGROUND_PRIORITY, Mirror, Mirrored, Shadows, in_background
+from serve_app.patterns.answerers import SPARE_PRIORITY
+from serve_app.patterns.shadow import Mirror, Mirrored, Shadows, in_background
 
 QUERY = Query("q1", "auto", SamplingParams(), (Message("user", "hi"),), key_id="team", created_at_s=1.0)
 ROUTE = RouteScore("legal", 0.9, {"legal": 0.9}, gain=0.6)
@@ -67,7 +68,7 @@ async def test_what_would_be_accepted_is_compared_with_what_the_client_got():
     assert account.confidence == pytest.approx(0.951, abs=1e-3)
     assert (account.key_id, account.route, account.adapter, account.escalated) == (None, "legal", None, False)
     assert (attempt.outcome, attempt.adapter, attempt.usage.completion_tokens) == ("shadow", "legal", 3)
-    assert setting.small.calls[0].priority == BACKGROUND_PRIORITY
+    assert setting.small.calls[0].priority == SPARE_PRIORITY
 
 
 async def test_what_would_be_escalated_costs_what_was_judged_and_is_not_compared():

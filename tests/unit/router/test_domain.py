@@ -1,20 +1,28 @@
 """The router as the graph sees it."""
 
 import asyncio
+import itertools
 import pickle
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from serve_app.core import ConfigError, Message, Router
-from serve_app.router import DomainRouter
+from serve_app.core import ConfigError, Message, Router, RouteScore
+from serve_app.router import DomainRouter, domain
 
 
 def user(*turns: str) -> tuple[Message, ...]:
     return tuple(Message("user", turn) for turn in turns)
+
+
+def untimed(score: RouteScore) -> RouteScore:
+    """What the router thinks, without how long it took."""
+    return replace(score, busy_s=0.0)
 
 
 async def test_a_query_gets_its_label_and_a_distribution(router: Router) -> None:
@@ -45,7 +53,7 @@ async def test_a_text_alone_scores_the_same_as_in_company_and_as_a_conversation(
     texts = ["fever and a rash", "river cat", "python bug"]
     together = router.score_texts(texts)
     assert together == [router.score_texts([text])[0] for text in texts]
-    assert together == [await router.score(user(text)) for text in texts]
+    assert together == [untimed(await router.score(user(text))) for text in texts]
 
 
 async def test_a_text_seen_before_is_not_encoded_again(router: DomainRouter, encoder: "WordCounter") -> None:
@@ -61,6 +69,15 @@ async def test_two_calls_at_once_with_the_same_text_encode_it_once(
     assert encoder.encoded == ["my landlord"]
 
 
+async def test_the_time_of_scoring_is_told_and_shared_by_the_conversations_of_a_call(
+    router: DomainRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(domain, "time", SimpleNamespace(perf_counter=map(float, itertools.count()).__next__))
+    fresh = await router.score_many([user("my landlord"), user("a fever")])  # a tick to encode, a tick to settle
+    assert [score.busy_s for score in fresh] == [1.0, 1.0]
+    assert (await router.score(user("my landlord"))).busy_s == 1.0  # read before: a tick to settle
+
+
 async def test_look_ups_are_counted(router: DomainRouter) -> None:
     for _ in range(3):
         await router.score(user("my landlord"))
@@ -74,7 +91,8 @@ async def test_many_conversations_are_encoded_in_one_call_and_score_as_alone(
     together = await router.score_many(conversations)
     assert sorted(encoder.encoded) == ["a fever", "my landlord", "python compile loop bug"]
     assert encoder.calls == 1
-    assert together == [await router.score(conversation) for conversation in conversations]
+    alone = [untimed(await router.score(conversation)) for conversation in conversations]
+    assert [untimed(score) for score in together] == alone
     assert await router.score_many([]) == []
 
 
@@ -87,7 +105,7 @@ async def test_the_vector_is_that_of_the_last_text_read(router: DomainRouter, en
 
 async def test_no_text_at_all_has_a_vector_too(router: DomainRouter) -> None:
     score, vector = await router.score_with_vector(())
-    assert score == await router.score(())
+    assert untimed(score) == untimed(await router.score(()))
     assert vector.shape == (64,)
 
 

@@ -12,6 +12,8 @@ from sqlalchemy import text
 from serve_app.core import ConfigError
 from serve_app.store import Store, StoreError, engines, migrate
 
+NEWEST = "0002"
+
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
@@ -30,7 +32,7 @@ def pragma(name: str):
 
 async def test_opening_makes_folder_file_and_tables(file):
     store = await open_store(file)
-    assert await store.read(migrate.current_revision) == "0001"
+    assert await store.read(migrate.current_revision) == NEWEST
     await store.close()
 
 
@@ -72,7 +74,7 @@ async def test_a_reader_does_not_wait_for_the_writer(file):
     release = threading.Event()
     writing = asyncio.ensure_future(store.write(lambda _: release.wait(5)))
     async with asyncio.timeout(2):
-        assert await store.read(migrate.current_revision) == "0001"
+        assert await store.read(migrate.current_revision) == NEWEST
     release.set()
     assert await writing
     await store.close()
@@ -84,7 +86,7 @@ async def test_many_openers_of_a_new_file_upgrade_it_once(file):
     revisions = await stores[0].read(
         lambda c: c.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
     )
-    assert revisions == ["0001"]
+    assert revisions == [NEWEST]
     await asyncio.gather(*(store.close() for store in stores))
 
 
@@ -108,7 +110,7 @@ async def test_an_upgrade_that_fails_leaves_the_old_schema(file, monkeypatch):
     await store.close()
     monkeypatch.undo()
     store = await open_store(file)
-    assert await store.read(migrate.current_revision) == "0001"
+    assert await store.read(migrate.current_revision) == NEWEST
     await store.close()
 
 

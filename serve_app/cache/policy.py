@@ -1,0 +1,83 @@
+"""The fitted file of the semantic cache: from which similarity two questions count as one, as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from serve_app.config.section import Section
+from serve_app.core import DataError
+
+FORMAT = 1
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+
+
+class SemanticPolicy(Section):
+    """One threshold and what is known of it. It holds for questions and stores like those of the labelled pairs."""
+
+    format: Literal[1] = 1
+    threshold: Annotated[float, Field(ge=-1, le=1)]
+    """A question counts as one asked before where their cosine is above this."""
+    alpha: Share
+    """Target for the share of wrong answers among the hits."""
+    delta: Share
+    """Probability that the target is missed."""
+    num_labels: Count
+    """Labelled pairs that the tests used. Disjoint from design_labels."""
+    design_labels: Count
+    """Labelled pairs that settled where the tests begin."""
+    num_hits: Count
+    """Of num_labels: pairs that the threshold takes for one question."""
+    num_wrong: Count
+    """Included in num_hits."""
+    risk_bound: Share
+    """Clopper-Pearson upper bound at level delta on the risk."""
+    encoder_digest: str
+    """Of the encoder that made the vectors."""
+    data_sha256: str
+    """Of the labelled pairs as used, in the order of their hashes."""
+    seed: int
+    headrace: str
+    """Version that fitted it."""
+    created: str | None = None
+    """ISO 8601, UTC."""
+
+    @property
+    def hit_share(self) -> float:
+        """Of num_labels."""
+        return self.num_hits / self.num_labels
+
+
+def write(policy: SemanticPolicy, path: Path) -> None:
+    """Store; the same policy gives the same bytes. Raises DataError when it cannot."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(policy.model_dump(), indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"Cannot write the cache policy to {path}: {error.strerror or error}.") from error
+
+
+def read(path: Path) -> SemanticPolicy:
+    """Load and check. Raises DataError when the file is missing, damaged or of another format."""
+    again = "write it again with `headrace cache fit`"
+    try:
+        found: Any = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"Cannot read the cache policy {path}: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise DataError(f"{path} is damaged (not JSON): {again}.") from error
+    if not isinstance(found, dict) or "format" not in found:
+        raise DataError(f"{path} is no cache policy (it has no format): {again}.")
+    if found["format"] != FORMAT:
+        raise DataError(f"{path} has format {found['format']!r} and this version reads {FORMAT}: {again}.")
+    try:
+        return SemanticPolicy.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise DataError(f"{path} is damaged ({field or 'policy'}: {first['msg']}): {again}.") from error

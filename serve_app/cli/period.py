@@ -1,0 +1,56 @@
+"""What the commands on a stored ledger share: the period, the database, and how wide to print."""
+
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from serve_app.store import Store
+
+_WIDE_CHARS = 120
+"""Width of what goes to a file or pipe."""
+
+
+def period(since: str | None, until: str | None) -> tuple[float | None, float | None]:
+    """Both ends in seconds since the epoch. A mistake is a usage error."""
+    from serve_app.core import RequestError
+    from serve_app.ledger.times import parse_time
+
+    now_s = time.time()
+    try:
+        return (
+            None if since is None else parse_time(since, now_s, "--since"),
+            None if until is None else parse_time(until, now_s, "--until"),
+        )
+    except RequestError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+@asynccontextmanager
+async def opened(url: str, *, read_only: bool = True) -> "AsyncIterator[Store]":
+    """The database of a ledger. Raises LedgerError when it cannot be opened, ConfigError on a bad URL."""
+    from serve_app.core import LedgerError
+    from serve_app.store import Store, StoreError
+
+    store = Store(url, read_only=read_only)
+    try:
+        await store.open()
+        yield store
+    except StoreError as error:
+        raise LedgerError(str(error)) from error
+    finally:
+        await store.close()
+
+
+def console() -> "Console":
+    """A terminal as it is, all else wide."""
+    from rich.console import Console
+
+    found = Console()
+    return found if found.is_terminal or "COLUMNS" in os.environ else Console(width=_WIDE_CHARS)

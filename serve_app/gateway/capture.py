@@ -1,0 +1,125 @@
+"""Hands prompts and answers to the ledger, where a team has switched on that they are kept.
+
+They are redacted here, before they leave the process. They are no accounts: while the ledger is away a bounded number
+waits in memory, and what does not fit is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from serve_app.config.ledger import TextsSettings
+from serve_app.core import Answer, ConfigError, LedgerError, Query
+from serve_app.ledger.texts import StoredText
+
+_LOG = logging.getLogger(__name__)
+_MAX_WAITING, _BATCH, _PAUSE_S = 1000, 100, 1.0
+
+Redact = Callable[[str], str]
+
+
+class TextSink(Protocol):
+    """Where texts are kept."""
+
+    def put_texts(self, stored: Sequence[StoredText]) -> Awaitable[None]:
+        """Keep them. Raises LedgerError."""
+        ...
+
+
+class Capture:
+    """Collects texts and sends them in the background. For one event loop."""
+
+    def __init__(self, settings: TextsSettings, sink: TextSink) -> None:
+        """Raises ConfigError where `redact` names nothing that can be called."""
+        self._settings, self._sink = settings, sink
+        self._redact = _redaction(settings.redact)
+        self._waiting: deque[StoredText] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self.num_kept = 0
+        """Texts that the ledger has confirmed."""
+        self.num_dropped = 0
+        """Texts for which there was no room, or whose redaction failed."""
+
+    def wants(self, key_id: str | None, opted_in: bool = False) -> bool:
+        """Whether the texts of this key are kept; `opted_in`: the key itself was made so."""
+        settings = self._settings
+        return settings.store and (opted_in or not settings.keys or key_id in settings.keys)
+
+    def keep(self, query: Query, answer: str, account: Answer) -> None:
+        """Take charge of a finished query's texts; returns at once."""
+        try:
+            prompt = json.dumps(_prompt(query, self._redact), ensure_ascii=False)
+            stored = StoredText(
+                query_id=query.query_id,
+                created_at_s=query.created_at_s,
+                key_id=query.key_id,
+                prompt=prompt,
+                answer=self._redact(answer),
+                model=account.model,
+                adapter=account.adapter,
+                adapter_version=account.adapter_version,
+                escalated=account.escalated,
+            )
+        except Exception:  # code of the user's: a text that it did not redact is not kept
+            self.num_dropped += 1
+            _LOG.exception("ledger.texts.redact failed; the texts of query %s are not kept", query.query_id)
+            return
+        if len(self._waiting) >= _MAX_WAITING:
+            self.num_dropped += 1
+            return
+        self._waiting.append(stored)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._send())
+
+    async def close(self) -> None:
+        """Try once more to send what waits."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        try:
+            while self._waiting:
+                await self._send_batch()
+        except LedgerError as error:
+            _LOG.warning("The texts of %s queries are not kept: %s", len(self._waiting), error)
+
+    async def _send(self) -> None:
+        while self._waiting:
+            try:
+                await self._send_batch()
+            except LedgerError as error:
+                _LOG.warning("The texts of %s queries wait: %s", len(self._waiting), error)
+                await asyncio.sleep(_PAUSE_S)
+
+    async def _send_batch(self) -> None:
+        batch = [self._waiting[index] for index in range(min(_BATCH, len(self._waiting)))]
+        await self._sink.put_texts(batch)
+        for _ in batch:
+            self._waiting.popleft()
+        self.num_kept += len(batch)
+
+
+def _prompt(query: Query, redact: Redact) -> object:
+    if query.prompt is not None:
+        return redact(query.prompt)
+    return [{"role": message.role, "content": redact(message.content)} for message in query.messages]
+
+
+def _redaction(name: str | None) -> Redact:
+    """The function that the settings name; without one, texts stay as they are."""
+    if name is None:
+        return str
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"ledger.texts.redact is {name!r}, which cannot be imported ({error}).") from error
+    if not callable(found):
+        raise ConfigError(f"ledger.texts.redact is {name!r}, which is not a function.")
+    redact: Redact = found
+    return redact

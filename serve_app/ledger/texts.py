@@ -1,0 +1,76 @@
+"""Prompts and answers, where a team has switched on that they are kept: the raw material of distillation and review.
+
+They lie in a table of their own, so that accounts hold no text and retention of the two is apart. Redaction happened
+before they came here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from serve_app.core import LedgerError
+from serve_app.ledger.tables import texts
+from serve_app.store import Store, StoreError
+
+_DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class StoredText:
+    """What was asked and what was answered. `created_at_s`: when the query arrived, seconds since the epoch."""
+
+    query_id: str
+    created_at_s: float
+    key_id: str | None
+    prompt: str
+    """The turns as JSON (a list of objects with role and content), or the raw prompt as a JSON string."""
+    answer: str
+    """Of the first choice."""
+    model: str | None
+    adapter: str | None
+    adapter_version: str | None
+    escalated: bool
+
+
+class TextStore:
+    """The table of texts, over the ledger's database."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def put(self, stored: Sequence[StoredText]) -> None:
+        """Keep texts; a query that has some already keeps those. Raises LedgerError."""
+        rows = [{**asdict(text), "day": int(text.created_at_s // _DAY_S)} for text in stored]
+        if not rows:
+            return
+        try:
+            await self._store.write(lambda connection: _insert(connection, rows))
+        except StoreError as error:
+            raise LedgerError(str(error)) from error
+
+    async def of(self, query_id: str) -> StoredText | None:
+        """The texts of one query, or None. Raises LedgerError."""
+        statement = select(*(texts.c[name] for name in StoredText.__slots__)).where(texts.c.query_id == query_id)
+        try:
+            row = await self._store.read(lambda connection: connection.execute(statement).one_or_none())
+        except StoreError as error:
+            raise LedgerError(str(error)) from error
+        return None if row is None else StoredText(*row)
+
+    async def prune(self, retention_days: int, now_s: float) -> int:
+        """Delete what arrived more than `retention_days` days ago; returns how many. Raises LedgerError."""
+        oldest = int(now_s // _DAY_S) - retention_days
+        statement = delete(texts).where(texts.c.day < oldest)
+        try:
+            return await self._store.write(lambda connection: connection.execute(statement).rowcount)
+        except StoreError as error:
+            raise LedgerError(str(error)) from error
+
+
+def _insert(connection: Connection, rows: list[dict[str, object]]) -> None:
+    dialect_insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    connection.execute(dialect_insert(texts).on_conflict_do_nothing(index_elements=["query_id"]), rows)

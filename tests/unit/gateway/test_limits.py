@@ -1,0 +1,87 @@
+"""Bounds of one replica: headers, bodies, places in flight."""
+
+import json
+
+import pytest
+
+from serve_app.core import Overloaded
+from serve_app.gateway.limits import InFlight
+
+LIMITS = {"gateway": {"max_header_bytes": 1024, "max_body_bytes": 1024}}
+
+
+@pytest.fixture
+def narrow(make_world):
+    return make_world(overrides=LIMITS)
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/healthz", "/nowhere"])
+async def test_larger_headers_are_refused_in_openai_shape_on_every_path(narrow, path):
+    response = await narrow.http.get(path, headers={"x-large": "x" * 1024})
+    assert response.status_code == 431
+    error = response.json()["error"]
+    assert (error["code"], error["type"]) == ("headers_too_large", "invalid_request_error")
+    assert "1024 bytes" in error["message"]
+    assert response.headers["connection"] == "close"
+
+
+async def test_many_small_headers_count_together(narrow):
+    headers = {f"x-small-{index}": "x" * 40 for index in range(30)}
+    assert (await narrow.http.get("/healthz", headers=headers)).status_code == 431
+    assert (await narrow.http.get("/healthz", headers=dict(list(headers.items())[:5]))).status_code == 200
+
+
+async def test_nothing_is_asked_or_recorded_for_refused_headers(narrow):
+    assert (await narrow.chat("easy", headers={"x-large": "x" * 1024})).status_code == 431
+    assert not narrow.small.calls
+    assert await narrow.accounts() == []
+
+
+async def test_a_declared_length_is_refused_before_the_body_is_read(narrow):
+    async def body():
+        raise AssertionError("the body was read")
+        yield b""
+
+    response = await narrow.http.post(
+        "/v1/chat/completions", content=body(), headers={"content-length": "1025", "transfer-encoding": ""}
+    )
+    assert (response.status_code, response.json()["error"]["code"]) == (413, "body_too_large")
+
+
+async def test_a_body_of_no_declared_length_is_refused_as_soon_as_it_is_larger(narrow):
+    read = []
+
+    async def body():
+        for _ in range(10):
+            read.append(512)
+            yield b" " * 512
+
+    response = await narrow.http.post("/v1/chat/completions", content=body())
+    assert response.status_code == 413
+    assert len(read) <= 4
+
+
+async def test_a_body_of_the_bound_is_taken(narrow):
+    body = {"model": "auto", "messages": [{"role": "user", "content": "easy"}]}
+    content = json.dumps(body).encode().ljust(1024)
+    assert (await narrow.http.post("/v1/chat/completions", content=content)).status_code == 200
+
+
+def test_places_are_given_back_also_after_an_error():
+    places = InFlight(1)
+    with pytest.raises(ValueError, match="inside"), places.enter():
+        raise ValueError("inside")
+    with places.enter(), pytest.raises(Overloaded, match="already answers 1"), places.enter():
+        pass
+    assert places.num_queries == 0
+
+
+def test_half_of_the_places_are_kept_from_the_flex_tier():
+    places = InFlight(3)
+    with places.enter("flex"), places.enter("flex"):
+        with pytest.raises(Overloaded) as caught, places.enter("flex"):
+            pass
+        assert caught.value.retry_after_s > 1
+        with places.enter():
+            pass
+    assert places.num_queries == 0

@@ -1,0 +1,69 @@
+"""Kept prompts and answers, on SQLite."""
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import event
+
+from serve_app.core import LedgerError
+from serve_app.ledger.texts import StoredText, TextStore
+from serve_app.store import Store
+
+DAY_S = 86_400.0
+
+TEXT = StoredText(
+    query_id="q1",
+    created_at_s=10 * DAY_S + 5,
+    key_id="ada",
+    prompt='[{"role": "user", "content": "Grüße"}]',
+    answer="Guten Tag\u2028!",
+    model="small",
+    adapter="legal",
+    adapter_version="v1",
+    escalated=True,
+)
+BARE = replace(TEXT, query_id="q2", key_id=None, model=None, adapter=None, adapter_version=None, escalated=False)
+
+
+@pytest.fixture
+def store(ledger):
+    return TextStore(ledger.store)
+
+
+async def test_texts_come_back_as_they_were_put(store):
+    await store.put([TEXT, BARE])
+    assert await store.of("q1") == TEXT
+    assert await store.of("q2") == BARE
+    assert await store.of("q3") is None
+
+
+async def test_the_first_texts_of_a_query_stay(store):
+    await store.put([TEXT])
+    await store.put([replace(TEXT, answer="another"), BARE])
+    assert await store.of("q1") == TEXT
+    assert await store.of("q2") == BARE
+
+
+async def test_nothing_to_keep_is_no_write(store, ledger):
+    await store.put([TEXT])
+    statements = []
+    event.listen(ledger.store._writer_engine, "before_cursor_execute", lambda *args: statements.append(args[2]))
+    await store.put([])
+    assert statements == []
+
+
+async def test_prune_deletes_by_the_day_that_a_query_arrived(store):
+    days = [replace(TEXT, query_id=f"day{day}", created_at_s=day * DAY_S + DAY_S - 1) for day in range(8, 12)]
+    await store.put(days)
+    assert await store.prune(2, now_s=11 * DAY_S) == 1  # the days 9, 10 and 11 are kept
+    assert await store.of("day8") is None
+    assert [await store.of(text.query_id) for text in days[1:]] == days[1:]
+    assert await store.prune(2, now_s=11 * DAY_S) == 0
+
+
+async def test_a_database_that_cannot_be_used_is_a_ledger_error(tmp_path):
+    store = Store(str(tmp_path / "never-opened.sqlite3"))
+    texts = TextStore(store)
+    for call in (texts.put([TEXT]), texts.of("q1"), texts.prune(1, 0.0)):
+        with pytest.raises(LedgerError):
+            await call
