@@ -302,7 +302,7 @@ class Answer:
     shadow_of: str | None = None
     """Of a shadow: the id of the query behind it."""
     saved_by_cache_nusd: int = 0
-    """What the response cache saved. It and the next two are parts of always-large minus cost; the rest is the cascade's."""
+    """What the response cache saved; with the next two a part of always-large minus cost, whose rest is the cascade."""
     saved_by_prefix_nusd: int = 0
     """What cached prompt tokens would have cost beyond their price."""
     saved_by_tier_nusd: int = 0

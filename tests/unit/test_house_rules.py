@@ -11,16 +11,21 @@ import yaml
 from serve_app.config import profiles
 
 PACKAGES = ("serve_app", "graphs")
+OTHER_CODE = ("*.cpp", "*.h", "*.js", "*.css")
+
+
+def files(repo: Path, patterns: tuple[str, ...], *folders: str) -> list[Path]:
+    return [path for folder in folders for pattern in patterns for path in sorted((repo / folder).rglob(pattern))]
 
 
 def python_files(repo: Path, *folders: str) -> list[Path]:
-    return [path for folder in folders for path in sorted((repo / folder).rglob("*.py"))]
+    return files(repo, ("*.py",), *folders)
 
 
 def test_no_file_is_over_four_hundred_lines(repo: Path) -> None:
     long = {
         str(path.relative_to(repo)): lines
-        for path in python_files(repo, *PACKAGES, "bench", "tests")
+        for path in (*python_files(repo, *PACKAGES, "bench", "tests"), *files(repo, OTHER_CODE, *PACKAGES))
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 400
     }
     assert not long

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 SOURCE = Path(__file__).with_name("kernels.cpp")
+"""The headers beside it are parts of it."""
 _FLAGS = ("-O3", "-march=native", "-std=c++17", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
 _TIMEOUT_S = 120
 
@@ -49,7 +50,8 @@ def _openmp() -> list[str]:
 def _digest() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     flags = next((line for line in cpuinfo.read_text().splitlines() if line.startswith(("flags", "Features"))), "")
-    made_of = (SOURCE.read_text(), flags, platform.machine(), torch.__version__)
+    source = (path.read_text(encoding="utf-8") for path in (SOURCE, *sorted(SOURCE.parent.glob("*.h"))))
+    made_of = (*source, flags, platform.machine(), torch.__version__)
     return hashlib.sha256("\0".join((*made_of, *_FLAGS, torch.__file__)).encode()).hexdigest()[:16]
 
 

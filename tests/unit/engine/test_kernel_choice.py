@@ -1,6 +1,7 @@
 """Which kernels an engine gets, and how they are built: without a compiler, by several at once, again."""
 
 import logging
+import shutil
 import threading
 from pathlib import Path
 
@@ -119,6 +120,19 @@ def test_library_is_built_once_and_then_needs_no_compiler(monkeypatch, tmp_path)
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX")
     assert build(tmp_path) == first and len(commands) == 1
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in building.SOURCE.parent.glob("*.[ch]*")))
+def test_library_is_built_anew_when_any_file_of_its_source_changes(monkeypatch, tmp_path, name):
+    monkeypatch.setattr(
+        building, "_run", lambda command: Path(command[command.index("-o") + 1]).write_bytes(b"library")
+    )
+    folder = shutil.copytree(building.SOURCE.parent, tmp_path / "source")
+    monkeypatch.setattr(building, "SOURCE", folder / building.SOURCE.name)
+    before = build(tmp_path / "kernels")
+    with (folder / name).open("a") as file:
+        file.write("// changed\n")
+    assert build(tmp_path / "kernels") != before
 
 
 def test_compiler_that_hangs_is_given_up(monkeypatch, tmp_path):
