@@ -323,14 +323,15 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What an engine serves now."""
+    """What an engine serves now. `adapters`: name -> version; `prompt_tokens`: of all calls that got a row."""
 
     model: str
     max_context_tokens: int
     adapters: Mapping[str, str] = field(default_factory=dict)
-    """Adapter name -> version."""
     warm_adapters: tuple[str, ...] = ()
     """Those that sample, with a temperature above 0, where a call names none."""
+    longest_answers: Mapping[str, int] = field(default_factory=dict)
+    """Adapter name -> most tokens of its answers where a call names none; the others have the node's bound."""
     dtype: str = ""
     device: str = ""
     active_rows: int = 0
@@ -342,7 +343,6 @@ class EngineInfo:
     cached_tokens: int = 0
     """Tokens in the key-value cache now, those of finished rows included."""
     prompt_tokens: int = 0
-    """Of all calls that got a row."""
     reused_tokens: int = 0
     """Of these, how many were not computed again because an earlier call began alike. Included in prompt_tokens."""
 

@@ -18,6 +18,8 @@ from serve_app.config.budgets import BudgetsSettings
 from serve_app.core import BudgetExceeded, LedgerError
 
 _LOG = logging.getLogger(__name__)
+_TRIES = 3
+"""Messages for one query at most: what is free when it asks may be another's when the answer comes."""
 
 
 @dataclass(slots=True)
@@ -123,6 +125,19 @@ class BudgetBook:
             lease.settle(entry.reserved, Amount(nusd, tokens), now_s)
             self._noticed(lease, now_s)
 
+    def charge(self, nusd: int, tokens: int) -> None:
+        """What was spent beside the queries, such as on shadows: it counts in the budgets of all queries, of no key.
+
+        Nothing was reserved for it, so it may overrun a budget; the queries that come next find less.
+        """
+        now_s = self._clock()
+        for budget in budgets_of(self._settings, None):
+            if budget.meter.scope == "total":
+                lease = self._lease(budget, now_s)
+                lease.charge(Amount(nusd, tokens), now_s)
+                self._noticed(lease, now_s)
+                self._start()
+
     def warnings(self, spender: Spender | None) -> tuple[str, ...]:
         """A sentence, in ASCII, for each budget of this key that is used beyond `warn_at`."""
         uses = [lease.use for lease in self._leases_of(spender)]
@@ -131,6 +146,7 @@ class BudgetBook:
     def report(self) -> tuple[BudgetUse, ...]:
         """The budgets of all queries, and those of keys that were used here in a window that is still open."""
         now_s = self._clock()
+        self._forget(now_s)  # a gateway that is only looked at tends nothing
         for budget in budgets_of(self._settings, None):
             if budget.meter.scope == "total":
                 self._lease(budget, now_s)
@@ -141,9 +157,7 @@ class BudgetBook:
         back those that lie idle, and hear what others hold."""
         async with self._lock:
             now_s = self._clock()
-            self._leases = {
-                key: lease for key, lease in self._leases.items() if lease.num_open or lease.span.end_s > now_s
-            }
+            self._forget(now_s)
             if not self._paused(now_s):
                 await self._contact([ask for lease in self._leases.values() if (ask := self._tended(lease, now_s))])
 
@@ -158,6 +172,10 @@ class BudgetBook:
             await self._contact(
                 [(lease, lease.ask(NOTHING, NOTHING)) for lease in self._leases.values() if lease.untold]
             )
+
+    def _forget(self, now_s: float) -> None:
+        """Windows that are over, once no query of theirs runs."""
+        self._leases = {key: lease for key, lease in self._leases.items() if lease.num_open or lease.span.end_s > now_s}
 
     def _leases_of(self, spender: Spender | None) -> tuple[Lease, ...]:
         """Of the budgets that apply to this key, in the windows of now."""
@@ -178,10 +196,13 @@ class BudgetBook:
         """Return when `need` may be taken of all of these, at once and before anything is awaited; else raise."""
         if not any(lease.lacking(need) for lease in leases):
             return
+        self._start()  # also for a query that is cancelled here: what its message got must go back
         async with self._lock:
-            short, now_s = [lease for lease in leases if lease.lacking(need)], self._clock()
-            hopeless = any(lease.surely_refused(need, now_s, self._retry_s) for lease in short)
-            if short and not hopeless and not self._paused(now_s):
+            for _ in range(_TRIES):
+                short, now_s = [lease for lease in leases if lease.lacking(need)], self._clock()
+                hopeless = any(lease.surely_refused(need, now_s, self._retry_s) for lease in short)
+                if not short or hopeless or self._paused(now_s):
+                    break
                 await self._contact([(lease, lease.ask(need, lease.slice)) for lease in short])
         self._judge([lease for lease in leases if lease.lacking(need)], need)
 
@@ -213,6 +234,9 @@ class BudgetBook:
             lease.take(need, now_s)
             self._noticed(lease, now_s)
         entry.reserved += need
+        self._start()
+
+    def _start(self) -> None:
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -225,7 +249,7 @@ class BudgetBook:
             self._wake.set()
 
     async def _run(self) -> None:
-        """Tend while there is something to tend; `reserve` starts it anew."""
+        """Tend while there is something to tend; `_start` starts it anew."""
         while self._leases:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._tend_s):  # `wait_for` may lose a cancellation when both come at once
@@ -257,6 +281,8 @@ class BudgetBook:
         if not asks:
             return
         self.num_asked += 1
+        for lease, _ in asks:
+            lease.told_held = None  # it may be carried out though its answer never comes
         try:
             async with asyncio.timeout(self._timeout_s):
                 grants = await self._source.lease(self._gateway, [ask for _, ask in asks])

@@ -27,8 +27,8 @@ class Lease:
         """When a query last reserved or settled."""
         self.told_at_s: float | None = None
         """When the authority last answered."""
-        self.told_held = NOTHING
-        """What it then wrote down as held."""
+        self.told_held: Amount | None = NOTHING
+        """What it then wrote down as held; None: a message is under way, or its answer was lost."""
         self.warned = False
         """Whether the log has said that the budget is nearly used up."""
 
@@ -106,6 +106,11 @@ class Lease:
         self.settled += cost
         self.used_at_s = now_s
         self.num_open -= 1
+
+    def charge(self, cost: Amount, now_s: float) -> None:
+        """Something was spent that nothing was reserved for."""
+        self.settled += cost
+        self.used_at_s = now_s
 
     def give_back(self) -> None:
         """Keep nothing free. The authority learns it by the next ask; until then the rest is nobody's."""

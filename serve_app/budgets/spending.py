@@ -13,14 +13,17 @@ _DAY_S = 86_400
 
 
 def recorded(connection: Connection, meter: Meter, span: Span) -> Amount:
-    """All that the queries of a meter cost in a window, shadows included; days and months come from daily roll-ups."""
+    """All that the queries of a meter cost in a window; days and months come from daily roll-ups.
+
+    Shadows are included where the meter is of all queries: they are charged to nobody.
+    """
     if meter.per == "minute":
         return _sum_of_queries(connection, meter, span)
     statement = (
         select(func.sum(rollups.c.cost_nusd), func.sum(rollups.c.prompt_tokens + rollups.c.completion_tokens))
         .select_from(rollups.join(rollup_groups, rollup_groups.c.group_id == rollups.c.group_id))
         .where(rollups.c.span_s == _DAY_S, rollups.c.start_s >= span.start_s, rollups.c.start_s < span.end_s)
-        .where(*_of_meter(meter, rollup_groups.c.key_id))
+        .where(*_of_meter(meter, rollup_groups.c.key_id, rollup_groups.c.outcome))
     )
     return _amount(connection.execute(statement).one())
 
@@ -38,16 +41,16 @@ def _sum_of_queries(connection: Connection, meter: Meter, span: Span, *more: Col
         queries.c.day <= (span.end_s - 1) // _DAY_S,
         queries.c.created_at_s >= span.start_s,
         queries.c.created_at_s < span.end_s,
-        *_of_meter(meter, queries.c.key_id),
+        *_of_meter(meter, queries.c.key_id, queries.c.outcome),
         *more,
     )
     return _amount(connection.execute(statement).one())
 
 
-def _of_meter(meter: Meter, key_id: ColumnElement[Any]) -> tuple[ColumnElement[bool], ...]:
+def _of_meter(meter: Meter, key_id: ColumnElement[Any], outcome: ColumnElement[Any]) -> tuple[ColumnElement[bool], ...]:
     if meter.scope == "total":
         return ()
-    return (key_id == meter.key_id,) if meter.scope == "key" else (key_id.is_(None),)
+    return (key_id == meter.key_id,) if meter.scope == "key" else (key_id.is_(None), outcome != "shadow")
 
 
 def _amount(row: Any) -> Amount:

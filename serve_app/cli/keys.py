@@ -26,7 +26,7 @@ app = typer.Typer(
 Ledger = Annotated[str | None, typer.Option(help="File or database URL; default: ledger.url of the settings.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Usd = Annotated[str | None, typer.Option(metavar="USD", help="Most US dollars that the key may spend in one.")]
-Tokens = Annotated[int | None, typer.Option(min=1, help="Most tokens that the key may use in one.")]
+Tokens = Annotated[int | None, typer.Option(min=1, max=10**15, help="Most tokens that the key may use in one.")]
 
 
 @app.command()

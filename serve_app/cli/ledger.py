@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import typer
 
 from serve_app.cli.ledger_table import DEFAULT_CHARS, notes, table
+from serve_app.cli.period import period
 
 if TYPE_CHECKING:
     from serve_app.ledger import SqlLedger
@@ -43,7 +43,7 @@ def report(
     from serve_app.core import RequestError
 
     keys = tuple(each.strip() for keys in group_by or [] for each in keys.split(",") if each.strip())
-    since_s, until_s = _range(since, until)
+    since_s, until_s = period(since, until)
 
     async def read(opened: "SqlLedger") -> tuple[dict[str, Any], dict[str, Any]]:
         stats = await opened.stats(since_s, until_s, keys, key)
@@ -80,7 +80,7 @@ def export(
     ledger: Database = None,
 ) -> None:
     """Write single accounts to a file, with money in integer nano-dollars: no rounding, no text of any query."""
-    since_s, until_s = _range(since, until)
+    since_s, until_s = period(since, until)
     num_rows = _with_ledger(ledger, lambda opened: opened.export(out, form, rows, since_s, until_s))
     typer.echo(f"{num_rows:,} rows are in {out}.")
 
@@ -101,21 +101,6 @@ def prune(
         raise ConfigError("ledger.retention_days is not set, so nothing is deleted; set it, or give --days.")
     pruned = _with_ledger(ledger, lambda opened: opened.prune(kept_days), read_only=False)
     typer.echo(f"{pruned.num_queries:,} accounts of {pruned.num_days:,} days are deleted.")
-
-
-def _range(since: str | None, until: str | None) -> tuple[float | None, float | None]:
-    """Both in epoch seconds. Raises typer.BadParameter."""
-    from serve_app.core import RequestError
-    from serve_app.ledger import parse_time
-
-    now_s = time.time()
-    try:
-        return (
-            None if since is None else parse_time(since, now_s, "--since"),
-            None if until is None else parse_time(until, now_s, "--until"),
-        )
-    except RequestError as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 def _with_ledger(url: str | None, work: Callable[["SqlLedger"], Awaitable[T]], *, read_only: bool = True) -> T:

@@ -18,18 +18,19 @@ _WIDE_CHARS = 120
 
 
 def period(since: str | None, until: str | None) -> tuple[float | None, float | None]:
-    """Both ends in seconds since the epoch. A mistake is a usage error."""
+    """Both ends in seconds since the epoch. A mistake, or an end before the start, is a usage error."""
     from serve_app.core import RequestError
     from serve_app.ledger.times import parse_time
 
     now_s = time.time()
     try:
-        return (
-            None if since is None else parse_time(since, now_s, "--since"),
-            None if until is None else parse_time(until, now_s, "--until"),
-        )
+        since_s = None if since is None else parse_time(since, now_s, "--since")
+        until_s = None if until is None else parse_time(until, now_s, "--until")
     except RequestError as error:
         raise typer.BadParameter(str(error)) from error
+    if since_s is not None and since_s >= (now_s if until_s is None else until_s):
+        raise typer.BadParameter("--until must be later than --since; without --until the period ends now.")
+    return since_s, until_s
 
 
 @asynccontextmanager

@@ -9,6 +9,9 @@ from serve_app.config.section import Section
 
 Window = Literal["minute", "day", "month"]
 
+MOST_TOKENS = 10**15
+"""Of a limit: sums of several still fit a column of the database."""
+
 
 class Limit(Section):
     """One limit. Windows begin at the full minute, at midnight UTC, or on the first of the month."""
@@ -17,7 +20,9 @@ class Limit(Section):
     usd: Annotated[Decimal, Field(gt=0, le=1_000_000_000, allow_inf_nan=False)] | None = Field(
         None, description="Most US dollars in a window."
     )
-    tokens: int | None = Field(None, ge=1, description="Most tokens in a window, prompts and answers of all attempts.")
+    tokens: int | None = Field(
+        None, ge=1, le=MOST_TOKENS, description="Most tokens in a window, prompts and answers of all attempts."
+    )
 
     @model_validator(mode="after")
     def _limits_something(self) -> Self:

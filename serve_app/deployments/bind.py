@@ -62,7 +62,7 @@ def gateway(settings: Settings, **nodes: Application) -> Application:
     """The ingress, as deployment `Gateway`. `nodes`: specialists, ledger and, where there are, router and fallback."""
     resources = settings.deployments.gateway
     settings = with_file_paths(settings)
-    tunables = Tunables(cascade=settings.cascade, prices=settings.prices)
+    tunables = Tunables(cascade=settings.cascade, prices=settings.prices, budgets=settings.budgets)
     options = serve_options(resources) | {
         "name": "Gateway",
         "user_config": tunables.model_dump(mode="json"),

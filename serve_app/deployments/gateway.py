@@ -18,6 +18,7 @@ from ray.serve.handle import DeploymentHandle
 from serve_app.cache.policy import read as read_cache_policy
 from serve_app.config import Settings, describe
 from serve_app.config.ledger import JournalSettings, LedgerSettings
+from serve_app.config.prices import PricesSettings
 from serve_app.core import ConfigError, DataError, JournalFull, LedgerError, Query
 from serve_app.deployments.handles import EngineHandle, LedgerHandle, RouterHandle, VectorHandle
 from serve_app.deployments.lag import Measured
@@ -88,6 +89,8 @@ class GatewayServer(Measured):
         )
         self._orphans = Orphans(Path(journals), self._ledger, self._ledger.reclaim, self._services.metrics.lost)
         self._configured = False
+        self._unkept: PricesSettings | None = None
+        """Price versions in force that the ledger has still to keep."""
         self._tasks: list[asyncio.Task[None]] = []
 
     async def may_escalate(self, query: Query) -> bool:
@@ -120,12 +123,24 @@ class GatewayServer(Measured):
 
     async def _take(self, tunables: Tunables) -> None:
         """Raises ConfigError, also for a price version that the ledger knows with other prices."""
-        if self._configured and tunables.prices:  # the ledger itself has kept those that the graph began with
-            try:
-                await self._ledger.keep_prices(tunables.prices)
-            except LedgerError as error:
-                _LOG.warning("The ledger does not keep the new price version yet: %s", error)
+        if self._configured:  # the ledger itself has kept the prices that the graph began with
+            self._unkept = tunables.prices
+            await self._keep_prices()
         self._services.reconfigure(tunables)
+
+    async def _keep_prices(self) -> None:
+        """Hand new price versions to the ledger; while it is away, they are handed over later."""
+        if self._unkept is None:
+            return
+        try:
+            await self._ledger.keep_prices(self._unkept)
+        except LedgerError as error:
+            _LOG.warning("The ledger does not keep the new price version yet: %s", error)
+        except ConfigError:
+            self._unkept = None
+            raise
+        else:
+            self._unkept = None
 
     async def check_health(self) -> None:
         """Serve replaces the replica when its background work has died."""
@@ -136,6 +151,10 @@ class GatewayServer(Measured):
     async def _learn(self) -> None:
         while True:
             await self._services.learn()
+            try:
+                await self._keep_prices()
+            except ConfigError as error:
+                _LOG.error("Queries are billed by a price version that the ledger refuses. %s", error)
             await asyncio.sleep(_LEARN_EVERY_S)
 
     async def drain(self) -> None:

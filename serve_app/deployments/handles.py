@@ -17,6 +17,7 @@ from serve_app.core import (
     HeadraceError,
     LedgerError,
     Message,
+    Overloaded,
     RouteScore,
 )
 from serve_app.deployments.errors import unwrapped
@@ -139,4 +140,7 @@ class LedgerHandle:
         await self._asked(self._handle.put_texts.remote(tuple(stored)))
 
     async def _asked(self, response: Awaitable[T]) -> T:
-        return await _result(response, "ledger", LedgerError)
+        try:
+            return await _result(response, "ledger", LedgerError)
+        except Overloaded as error:  # to whoever asks the ledger its full queue is one more reason to come back later
+            raise LedgerError(str(error)) from error

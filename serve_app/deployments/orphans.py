@@ -23,10 +23,9 @@ class Orphans:
         on_lost: Callable[[int], None] = lambda num_lost: None,
         every_s: float = _EVERY_S,
     ) -> None:
-        """`root`: where the journals lie. `reclaim`: what is due for each dead owner afterwards."""
+        """`root`: where the journals lie. `reclaim`: what is due for each dead owner before its journal goes."""
         self._root, self._ledger, self._reclaim, self._on_lost = root, ledger, reclaim, on_lost
         self._every_s = every_s
-        self._unclaimed: list[str] = []
 
     async def run(self) -> None:
         """Look for them until cancelled. What goes wrong is in the log, and tried again."""
@@ -39,9 +38,5 @@ class Orphans:
 
     async def adopt(self) -> None:
         """Once. Raises LedgerError."""
-        adopted = await adopt(self._root, self._ledger)
+        adopted = await adopt(self._root, self._ledger, before_removal=self._reclaim)
         self._on_lost(adopted.num_lost)
-        self._unclaimed.extend(adopted.folders)
-        while self._unclaimed:
-            await self._reclaim(self._unclaimed[0])
-            self._unclaimed.pop(0)

@@ -1,11 +1,14 @@
 """GET /v1/ledger/stats, /v1/ledger/queries and /v1/ledger/queries/{id}: the read side of the ledger."""
 
+import asyncio
+import logging
 import time
-from typing import Annotated, Any
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request
 
-from serve_app.core import RequestError
+from serve_app.core import LedgerError, RequestError
 from serve_app.gateway.errors import NotFound
 from serve_app.gateway.ids import query_id_of
 from serve_app.gateway.services import LedgerNode, Services
@@ -13,6 +16,11 @@ from serve_app.ledger import GROUP_KEYS, parse_time
 
 _TIME = "2026-03-01, 2026-03-01T09:30 (UTC), seconds since the epoch, or 24h, 7d for that long ago."
 _MAX_PAGE = 200
+_TIMEOUT_S = 30.0
+"""A ledger that hangs must not hold up those who only look."""
+_LOG = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 def own_key(request: Request) -> str | None:
@@ -28,12 +36,8 @@ def account_routes(services: Services) -> APIRouter:
     """
     router = APIRouter(prefix="/v1/ledger", tags=["ledger"])
 
-    async def settled() -> LedgerNode:
-        await services.recorder.flush()
-        return services.ledger
-
     async def account_of(request: Request, name: str, param: str) -> dict[str, Any]:
-        account = await (await settled()).query(query_id_of(name))
+        account = await _read(services, request, lambda ledger: ledger.query(query_id_of(name)))
         own = own_key(request)
         if account is None or (own is not None and account["key_id"] != own):
             raise NotFound(f"The ledger has no query {name[:80]!r}.", param, "query_not_found")
@@ -53,7 +57,8 @@ def account_routes(services: Services) -> APIRouter:
         if since_s is not None and until_s is not None and until_s <= since_s:
             raise RequestError("until must be later than since.", "until", "invalid_value")
         keys = tuple(key.strip() for key in group_by.split(",") if key.strip())
-        return await (await settled()).stats(since_s, until_s, keys, own_key(request))
+        own = own_key(request)
+        return await _read(services, request, lambda ledger: ledger.stats(since_s, until_s, keys, own))
 
     @router.get("/queries")
     async def queries(
@@ -66,7 +71,8 @@ def account_routes(services: Services) -> APIRouter:
         if before:
             newer = await account_of(request, before, "before")
             place = (float(newer["created_at_s"]), str(newer["query_id"]))
-        return {"data": await (await settled()).recent(limit, place, own_key(request))}
+        own = own_key(request)
+        return {"data": await _read(services, request, lambda ledger: ledger.recent(limit, place, own))}
 
     @router.get("/queries/{query_id}")
     async def query(request: Request, query_id: str) -> dict[str, Any]:
@@ -74,3 +80,18 @@ def account_routes(services: Services) -> APIRouter:
         return await account_of(request, query_id, "query_id")
 
     return router
+
+
+async def _read(services: Services, request: Request, work: Callable[[LedgerNode], Awaitable[T]]) -> T:
+    """Raises LedgerError. Its cause, which may name hosts and files, is not for user keys."""
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            await services.recorder.flush()
+            return await work(services.ledger)
+    except TimeoutError:
+        raise LedgerError(f"The ledger did not answer within {_TIMEOUT_S:g} s; try again later.") from None
+    except LedgerError as error:
+        if own_key(request) is None:
+            raise
+        _LOG.warning("The ledger cannot be read: %s", error)
+        raise LedgerError("The ledger cannot be read now; try again later.") from error

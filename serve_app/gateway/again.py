@@ -19,7 +19,7 @@ def account_of(trace_account: Answer, cached: CachedAnswer, kind: CacheHit, fini
     attempts: Sequence[int] = range(len(cached.choices)) if finished else ()
     return replace(
         trace_account,
-        outcome="accepted" if finished else "cancelled",
+        outcome="accepted" if finished else trace_account.outcome,
         attempts=tuple(cached.attempt(index, trace_account.ms) for index in attempts),
         route=before.route,
         route_probability=before.route_probability,

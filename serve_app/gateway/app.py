@@ -33,7 +33,8 @@ def create_app(services: Services) -> FastAPI:
         app.include_router(routes(services), dependencies=with_key)
     app.include_router(health_routes(services))
     app.include_router(dashboard_routes())
-    app.add_middleware(HeaderLimit, max_bytes=services.settings.gateway.max_header_bytes)
+    max_header_bytes = services.settings.gateway.max_header_bytes
+    app.add_middleware(HeaderLimit, max_bytes=max_header_bytes, refused=services.metrics.refused)
     _handle_errors(app, services)
     return app
 

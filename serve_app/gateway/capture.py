@@ -12,14 +12,17 @@ import json
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
 from typing import Protocol
 
 from serve_app.config.ledger import TextsSettings
-from serve_app.core import Answer, ConfigError, LedgerError, Query
+from serve_app.core import Answer, ConfigError, HeadraceError, Query
 from serve_app.ledger.texts import StoredText
 
 _LOG = logging.getLogger(__name__)
 _MAX_WAITING, _BATCH, _PAUSE_S = 1000, 100, 1.0
+_MAX_CHARS, _BATCH_CHARS = 32_000_000, 4_000_000
+"""Of the texts that wait, and of those that go in one message, which may be a single longer one."""
 
 Redact = Callable[[str], str]
 
@@ -40,6 +43,7 @@ class Capture:
         self._settings, self._sink = settings, sink
         self._redact = _redaction(settings.redact)
         self._waiting: deque[StoredText] = deque()
+        self._num_chars = 0
         self._task: asyncio.Task[None] | None = None
         self.num_kept = 0
         """Texts that the ledger has confirmed."""
@@ -60,7 +64,7 @@ class Capture:
                 created_at_s=query.created_at_s,
                 key_id=query.key_id,
                 prompt=prompt,
-                answer=self._redact(answer),
+                answer=self._redact(answer).replace("\0", "\ufffd"),  # no text of PostgreSQL has a zero in it
                 model=account.model,
                 adapter=account.adapter,
                 adapter_version=account.adapter_version,
@@ -70,10 +74,11 @@ class Capture:
             self.num_dropped += 1
             _LOG.exception("ledger.texts.redact failed; the texts of query %s are not kept", query.query_id)
             return
-        if len(self._waiting) >= _MAX_WAITING:
+        if len(self._waiting) >= _MAX_WAITING or self._num_chars + _chars(stored) > _MAX_CHARS:
             self.num_dropped += 1
             return
         self._waiting.append(stored)
+        self._num_chars += _chars(stored)
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._send())
 
@@ -85,23 +90,33 @@ class Capture:
         try:
             while self._waiting:
                 await self._send_batch()
-        except LedgerError as error:
+        except HeadraceError as error:
             _LOG.warning("The texts of %s queries are not kept: %s", len(self._waiting), error)
 
     async def _send(self) -> None:
         while self._waiting:
             try:
                 await self._send_batch()
-            except LedgerError as error:
+            except HeadraceError as error:  # of a ledger that has too much to do as well
                 _LOG.warning("The texts of %s queries wait: %s", len(self._waiting), error)
                 await asyncio.sleep(_PAUSE_S)
 
     async def _send_batch(self) -> None:
-        batch = [self._waiting[index] for index in range(min(_BATCH, len(self._waiting)))]
+        batch: list[StoredText] = []
+        num_chars = 0
+        for stored in islice(self._waiting, _BATCH):
+            num_chars += _chars(stored)
+            if batch and num_chars > _BATCH_CHARS:
+                break
+            batch.append(stored)
         await self._sink.put_texts(batch)
         for _ in batch:
-            self._waiting.popleft()
+            self._num_chars -= _chars(self._waiting.popleft())
         self.num_kept += len(batch)
+
+
+def _chars(stored: StoredText) -> int:
+    return len(stored.prompt) + len(stored.answer)
 
 
 def _prompt(query: Query, redact: Redact) -> object:

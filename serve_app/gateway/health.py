@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Mapping
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from serve_app.core import HeadraceError
+from serve_app.gateway.auth import Access
 from serve_app.gateway.services import Services
 
 _PROBE_TIMEOUT_S = 10.0
@@ -15,6 +16,7 @@ _PROBE_TIMEOUT_S = 10.0
 def health_routes(services: Services) -> APIRouter:
     """Alive, ready, and in figures."""
     router = APIRouter(tags=["health"])
+    access = Access(services.keys)
 
     @router.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -22,12 +24,16 @@ def health_routes(services: Services) -> APIRouter:
         return {"status": "ok"}
 
     @router.get("/readyz", response_model=None)
-    async def readyz() -> JSONResponse:
-        """200 when every node answers that answers need, and accounts can be kept; else 503 with the reason of each.
+    async def readyz(request: Request) -> JSONResponse:
+        """200 when every node answers that answers need, and accounts can be kept; else 503.
 
-        A ledger that is away makes it `degraded`, still with 200: queries are answered, their accounts wait.
+        The reasons, which may name hosts and files, are for admin keys, and for all where the server is open. A ledger
+        that is away makes it `degraded`, still with 200: queries are answered, their accounts wait.
         """
-        nodes, journal = await _probed(services), _journal(services)
+        tells_why = await _may_know_why(access, request)
+        nodes, journal = await _probed(services), _journal(services, tells_why)
+        if not tells_why:
+            nodes = {name: state if state == "ok" else "does not answer" for name, state in nodes.items()}
         away = {name for name, state in nodes.items() if state != "ok"}
         ready = not (away - {"ledger"}) and not journal["refuses"]
         status = ("degraded" if away else "ready") if ready else "not ready"
@@ -43,7 +49,16 @@ def health_routes(services: Services) -> APIRouter:
     return router
 
 
-def _journal(services: Services) -> dict[str, str | int | bool]:
+async def _may_know_why(access: Access, request: Request) -> bool:
+    """Whether this is an admin key, or the server is known to be open."""
+    try:
+        key = await access.key_of(request.headers.get("authorization", ""))
+    except HeadraceError:
+        return False
+    return key is None or key.role == "admin"
+
+
+def _journal(services: Services, tells_why: bool) -> dict[str, str | int | bool]:
     """Where accounts stand. A ledger that is away makes nobody refuse: accounts wait on the gateway's own disk."""
     recorder = services.recorder
     refuses = recorder.state == "full" and services.settings.ledger.journal.when_full == "refuse"
@@ -54,7 +69,7 @@ def _journal(services: Services) -> dict[str, str | int | bool]:
         + ("new queries get 503." if refuses else "new queries are answered and may stay unrecorded."),
     }
     error = recorder.last_error
-    causes = [recorder.problem, str(error) if isinstance(error, HeadraceError) else None]
+    causes = [recorder.problem, str(error) if isinstance(error, HeadraceError) else None] if tells_why else []
     return {
         "state": recorder.state,
         "refuses": refuses,

@@ -32,6 +32,8 @@ class LiveQuery:
         self._span = services.tracer.query(query)
         self._trace = Trace(query, self._span)
         self._lookup: Lookup | None = None
+        self._fingerprint = ""
+        """Of all that decides answers, as it was when the response cache was asked."""
         self._found = Found()
         self._recording = Recording(num_choices)
         self._text: list[str] = []
@@ -95,6 +97,7 @@ class LiveQuery:
     async def _prepare(self) -> None:
         """Everything before the dispatch. What raises here leaves no trace: there was no query yet."""
         services, query = self._services, self._query
+        self._fingerprint = services.fingerprint.value
         self._lookup = services.lookup(query, self._num_choices, self._key)
         if self._lookup:
             self._found = await services.cache.find(self._lookup, bool(self._key and self._key.semantic_cache))
@@ -156,11 +159,16 @@ class LiveQuery:
             self._span.end(account)
 
     def _keep(self) -> None:
-        """A good answer may be wanted again, by whoever asks next or by whoever trains on it."""
+        """A good answer may be wanted again, by whoever asks next or by whoever trains on it.
+
+        The response cache takes none that something else would answer by now, such as another adapter version, and
+        none that the large model was to give, had there been budget.
+        """
         services, account, key = self._services, self.account, self._key
         if self._found.answer is None:
             services.fingerprint.answered(account.attempts)
-            if self._lookup:
+            as_before = services.fingerprint.value == self._fingerprint
+            if self._lookup and as_before and not self._trace.lacked_budget:
                 services.cache.put(self._lookup, self._recording.answer(account), self._found.vector)
         if account.outcome == "accepted" and services.capture.wants(account.key_id, bool(key and key.store_texts)):
             services.capture.keep(self._query, "".join(self._text), account)

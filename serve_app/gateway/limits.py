@@ -1,6 +1,6 @@
 """Bounds of one replica: how large a body may be, and how many queries are answered at once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from starlette.requests import Request
@@ -10,12 +10,14 @@ from serve_app.core import Overloaded, Tier
 from serve_app.gateway.errors import BodyTooLarge, HeadersTooLarge, error_response
 
 _FLEX_RETRY_S = 5
+_LENGTH_DIGITS = 18
+"""Of a Content-Length that is read at all: more are too many bytes, and Python refuses to read thousands of them."""
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
     """The whole body, counted while it is read. Raises BodyTooLarge as soon as it is known to be, and no byte later."""
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > max_bytes:
+    if declared.isdecimal() and (len(declared) > _LENGTH_DIGITS or int(declared) > max_bytes):
         raise _too_large(max_bytes)
     chunks, num_bytes = [], 0
     async for chunk in request.stream():
@@ -33,8 +35,9 @@ def _too_large(max_bytes: int) -> BodyTooLarge:
 class HeaderLimit:
     """ASGI middleware: refuses a request whose headers are larger, before anything of it is read."""
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self._app, self._max_bytes = app, max_bytes
+    def __init__(self, app: ASGIApp, max_bytes: int, refused: Callable[[int], None]) -> None:
+        """`refused` is told the HTTP status of each refusal."""
+        self._app, self._max_bytes, self._refused = app, max_bytes, refused
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, or answer 431."""
@@ -45,7 +48,9 @@ class HeaderLimit:
             error = HeadersTooLarge(
                 f"The request headers are larger than {self._max_bytes} bytes; send less.", None, "headers_too_large"
             )
-            await error_response(error)(scope, receive, send)
+            response = error_response(error)
+            self._refused(response.status_code)
+            await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
 

@@ -5,7 +5,7 @@ gateway has no tokenizer: a third of them, and some for the template. Text that 
 a budget by the difference, once per query.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from serve_app.budgets import BudgetBook, Spender
@@ -32,22 +32,31 @@ class Purse:
 
     def __init__(self, book: BudgetBook, terms: Callable[[], Terms]) -> None:
         self._book, self._terms = book, terms
+        self.longest_answers: Mapping[str, int] = {}
+        """As in `EngineInfo`, of the small model's node. May be replaced at any time, as the engine tells."""
 
     async def reserve(self, query: Query, num_choices: int, spender: Spender | None) -> None:
         """Set aside the first call of every choice. Raises BudgetExceeded, and LedgerError where nobody knows."""
         terms = self._terms()
-        node = terms.settings.fallback if _asks_large(query, terms.settings) else terms.settings.specialists
-        await self._book.reserve(query.query_id, spender, *_worst(terms.prices, node, query, num_choices))
+        settings = terms.settings
+        if _asks_large(query, settings):
+            node, longest = settings.fallback, settings.fallback.max_tokens
+        else:
+            node, longest = settings.specialists, self._longest(query.model, settings.specialists.max_tokens)
+        await self._book.reserve(query.query_id, spender, *_worst(terms.prices, node, query, longest, num_choices))
 
     async def may_escalate(self, query: Query) -> bool:
         """Set aside one call of the large model."""
-        terms = self._terms()
-        return await self._book.extend(query.query_id, *_worst(terms.prices, terms.settings.fallback, query, 1))
+        terms, node = self._terms(), self._terms().settings.fallback
+        return await self._book.extend(query.query_id, *_worst(terms.prices, node, query, node.max_tokens, 1))
 
     def settle(self, account: Answer) -> None:
         """The query has ended; awaits nothing."""
-        tokens = sum(attempt.usage.prompt_tokens + attempt.usage.completion_tokens for attempt in account.attempts)
-        self._book.settle(account.query_id, account.cost_nusd, tokens)
+        self._book.settle(account.query_id, account.cost_nusd, _tokens(account))
+
+    def shadowed(self, account: Answer) -> None:
+        """A shadow has ended; no client asked for it, so it counts in the budgets of all queries only."""
+        self._book.charge(account.cost_nusd, _tokens(account))
 
     def give_back(self, query: Query) -> None:
         """The query was not begun after all."""
@@ -56,6 +65,12 @@ class Purse:
     def warnings(self, spender: Spender | None) -> tuple[str, ...]:
         """A sentence for each budget that is nearly used up."""
         return self._book.warnings(spender)
+
+    def _longest(self, model: str, of_node: int) -> int:
+        """Most tokens of a small answer where the client names no bound; a router may choose any adapter."""
+        if model in ("auto", "router"):
+            return max(of_node, *self.longest_answers.values(), 0)
+        return self.longest_answers.get(model, of_node)
 
 
 def prompt_tokens(query: Query) -> int:
@@ -66,15 +81,19 @@ def prompt_tokens(query: Query) -> int:
     return num_bytes // _BYTES_PER_TOKEN + _TURN_TOKENS * len(query.messages) + _TEMPLATE_TOKENS
 
 
+def _tokens(account: Answer) -> int:
+    return sum(attempt.usage.prompt_tokens + attempt.usage.completion_tokens for attempt in account.attempts)
+
+
 def _asks_large(query: Query, settings: Settings) -> bool:
     """Whether the large model is the first to be asked; with a mirror it stands behind `auto`."""
     cascade = settings.cascade
     return query.model == "large" or (query.model == "auto" and cascade.enabled and cascade.watch.mirror_share > 0)
 
 
-def _worst(prices: PriceBook, node: NodeSettings, query: Query, num_choices: int) -> tuple[int, int]:
-    """Nano-dollars and tokens of so many calls."""
+def _worst(prices: PriceBook, node: NodeSettings, query: Query, longest: int, num_choices: int) -> tuple[int, int]:
+    """Nano-dollars and tokens of so many calls. `longest`: tokens of an answer where the client names no bound."""
     num_prompt = min(prompt_tokens(query), node.max_context_tokens)
-    max_tokens = min(query.sampling.max_tokens or node.max_tokens, node.max_context_tokens)
+    max_tokens = min(query.sampling.max_tokens or longest, node.max_context_tokens)
     worst = prices.reservation(node.model, num_prompt, max_tokens, query.tier)
     return worst.nusd * num_choices, worst.tokens * num_choices

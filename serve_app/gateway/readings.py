@@ -26,9 +26,18 @@ def recorder_readings(recorder: Recorder) -> Iterator[Reading]:
 
 
 def budget_readings(uses: Iterable[BudgetUse]) -> Iterator[Reading]:
-    """How far each budget is used; its name says whose it is and over what window."""
+    """How far each budget is used; its name says whose it is and over what window.
+
+    Of all keys' budgets over the same window the most used one is told, as `key/day` and the like: figures are read
+    without a key, so no key is named, and there may be any number of them. /v1/status tells an admin key of each.
+    """
+    shares: dict[str, float] = {}
     for use in uses:
-        yield Reading(its.BUDGET_USED, use.share, (use.budget.meter.name,))
+        meter = use.budget.meter
+        name = f"key/{meter.per}" if meter.scope == "key" else meter.name
+        shares[name] = max(use.share, shares.get(name, 0.0))
+    for name, share in shares.items():
+        yield Reading(its.BUDGET_USED, share, (name,))
 
 
 def cache_readings(report: CacheReport) -> Iterator[Reading]:

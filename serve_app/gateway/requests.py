@@ -11,6 +11,8 @@ MAX_MESSAGES = 2048
 """More turns, or parts of one, are refused before they are looked at: to check them would hold up other queries."""
 
 _INT64 = 2**63
+_MAX_TOKENS = 2**31 - 1
+"""Of an answer: more than any model has room for, and what traces and engines can hold."""
 
 
 def _as_list(stop: Any) -> Any:
@@ -66,7 +68,9 @@ class SamplingBody(_Body):
     """What both APIs share. Null is the same as leaving a parameter out."""
 
     model: str = Field(min_length=1, max_length=256, description="A name from /v1/models, such as `auto`.")
-    max_tokens: int | None = Field(None, ge=1, description="Longest answer; default: the adapter's, else the node's.")
+    max_tokens: int | None = Field(
+        None, ge=1, le=_MAX_TOKENS, description="Longest answer; default: the adapter's, else the node's."
+    )
     temperature: float | None = Field(None, ge=0, le=2, description="0 is greedy, which is the nodes' default.")
     top_p: float | None = Field(None, gt=0, le=1, description="Sample from the most likely tokens of this total.")
     seed: int | None = Field(None, ge=-_INT64, lt=_INT64, description="Equal seeds give equal samples.")
@@ -120,7 +124,7 @@ class ChatBody(SamplingBody):
     messages: list[ChatMessage] = Field(
         min_length=1, max_length=MAX_MESSAGES, description="The conversation, oldest turn first."
     )
-    max_completion_tokens: int | None = Field(None, ge=1, description="The newer name of max_tokens.")
+    max_completion_tokens: int | None = Field(None, ge=1, le=_MAX_TOKENS, description="The newer name of max_tokens.")
     logprobs: bool | None = Field(None, description="Report the log-probability of each token.")
     top_logprobs: int | None = Field(None, ge=0, le=20, description="Alternatives to report; needs logprobs.")
 

@@ -1,5 +1,6 @@
 """What a gateway needs from outside, given to it once. Built by a deployment, or by a test from fakes."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from pydantic import Field
 from serve_app.budgets import BudgetBook, LeaseSource
 from serve_app.cache import Fingerprint, IdempotentAnswers, Lookup, ResponseCache, VectorSource
 from serve_app.config import CascadeSettings, Settings
+from serve_app.config.budgets import BudgetsSettings
 from serve_app.config.prices import PricesSettings
 from serve_app.config.section import Section
 from serve_app.config.telemetry import TelemetrySettings
@@ -28,6 +30,8 @@ from serve_app.patterns.shadow import ShadowReport
 from serve_app.telemetry import NullTracer, QueryLog, Tracer
 
 _LOG = logging.getLogger("headrace.queries")
+_INFO_TIMEOUT_S = 5.0
+"""What an engine that hangs may hold up what the response cache learns of the others."""
 
 Probe = Callable[[], Awaitable[Mapping[str, str]]]
 """Asks every node for a sign of life: node name -> "ok", or one sentence why it does not answer."""
@@ -38,6 +42,7 @@ class Tunables(Section):
 
     cascade: CascadeSettings | None = Field(None, description="When to escalate.")
     prices: PricesSettings | None = Field(None, description="What tokens cost from now on: a new price version.")
+    budgets: BudgetsSettings | None = Field(None, description="What may be spent; what was spent in a window stays.")
 
 
 class LedgerNode(Ledger, LeaseSource, KeySource, TextSink, Protocol):
@@ -72,6 +77,10 @@ class Services:
     cache: ResponseCache = field(init=False)
     idempotent: IdempotentAnswers = field(init=False)
     capture: Capture = field(init=False)
+    _warm: dict[str, tuple[str, ...]] = field(init=False, default_factory=dict)
+    """Node -> its adapters that sample, as it last said."""
+    _num_rules: int = field(init=False, default=0)
+    """How often the cascade's settings were taken."""
 
     def __post_init__(self) -> None:
         """Raises ConfigError where the cache's policy or the redaction of texts cannot be used."""
@@ -89,7 +98,7 @@ class Services:
         self.metrics.watch(lambda: cache_readings(self.cache.report()))
 
     def find(self, model: str, key: Key | None) -> Pattern:
-        """The pattern of a model name. Raises ModelNotFound, also where the key's list does not have it."""
+        """The pattern of a model name. Raises ModelNotFound, and NotPermitted where the key's list does not have it."""
         if key is not None:
             key.check_model(model)
         return self.table.find(model)
@@ -109,25 +118,31 @@ class Services:
         book = PriceBook(prices, self.settings.fallback.model, (self.settings.specialists.model,))
         if tunables.cascade:
             self.table.reconfigure(cascade)
-            self.fingerprint.set("cascade", cascade.model_dump(mode="json"))
+            self._num_rules += 1  # the policy file may hold another policy by now, under the same name
+            self.fingerprint.set("cascade", [self._num_rules, cascade.model_dump(mode="json")])
+        budgets = tunables.budgets or self.settings.budgets
+        self.budgets.reconfigure(budgets)
         self.prices = book
-        self.settings = self.settings.model_copy(update={"cascade": cascade, "prices": prices})
+        self.settings = self.settings.model_copy(update={"cascade": cascade, "prices": prices, "budgets": budgets})
 
     async def learn(self) -> None:
         """See what the response cache has to know: which adapter versions serve, which adapters sample, which rule.
 
-        What other versions answered, or a rule before a breach accepted, is then not given again.
+        What other versions answered, or a rule before a breach accepted, is then not given again. The budgets hear how
+        long adapters answer. Of an engine that does not answer, what it last said counts.
         """
-        warm: set[str] = set()
         for node, engine in self.engines.items():
             try:
-                info = await engine.info()
-            except HeadraceError as error:
-                _LOG.info("%s does not say what it serves: %s", node, error)
+                async with asyncio.timeout(_INFO_TIMEOUT_S):
+                    info = await engine.info()
+            except (HeadraceError, TimeoutError) as error:
+                _LOG.info("%s does not say what it serves: %s", node, str(error) or "no answer")
                 continue
             self.fingerprint.serves(node, info)
-            warm.update(info.warm_adapters)
-        self.cache.warm_adapters = frozenset(warm)
+            self._warm[node] = info.warm_adapters
+            if node == "specialists":
+                self.purse.longest_answers = info.longest_answers
+        self.cache.warm_adapters = frozenset(name for names in self._warm.values() for name in names)
         if self.control:
             epochs = {str(route): report.epoch for route, report in self.control.report().items()}
             self.fingerprint.set("epochs", epochs)
@@ -137,6 +152,7 @@ class Services:
         account = self.prices.price(replace(report.account, gateway=self.gateway_id))
         self.metrics.shadowed(report.kind, account, shadow_verdict(report, self.settings.cascade.watch.agree_at))
         self.recorder.put(account)
+        self.purse.shadowed(account)
 
     async def close(self) -> None:
         """End background work and hand everything over. Raises LedgerError saying how many accounts are not saved."""

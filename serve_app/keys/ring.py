@@ -51,6 +51,7 @@ class KeyRing:
         self._salt = secrets.token_bytes(32)
         self._own = self._of_settings()
         self._snapshot = KeySnapshot() if source is None else None
+        self._had_stored = False
         self._by_tag: dict[bytes, KeyRecord] = {}
         self._index()
         self._lock = asyncio.Lock()
@@ -61,8 +62,11 @@ class KeyRing:
 
     @property
     def open(self) -> bool:
-        """Whether requests need no key: no key is set, and none was ever stored. Unknown is not open."""
-        return not self._own and self._snapshot == KeySnapshot()
+        """Whether requests need no key: no key is set, and none was ever stored. Unknown is not open.
+
+        Neither is a database that had keys and has lost them, as one that was replaced by an empty one.
+        """
+        return not self._own and not self._had_stored and self._snapshot == KeySnapshot()
 
     @property
     def age_s(self) -> float | None:
@@ -114,6 +118,10 @@ class KeyRing:
             return
         self.last_error, self._read_at_s = None, self._clock()
         if snapshot != self._snapshot:
+            if snapshot != KeySnapshot():
+                self._had_stored = True
+            elif self._had_stored:
+                _LOG.error("The database has lost its API keys; no stored key is taken, and the server does not open.")
             self._snapshot = snapshot
             self._index()
 

@@ -103,7 +103,12 @@ class Recorder:
         return "ok"
 
     def begin(self, opening: Opening) -> None:
-        """Write down that a query begins; `put` or `drop` must follow. Raises JournalFull where that is the policy."""
+        """Write down that a query begins; `put` or `drop` must follow.
+
+        Raises JournalFull where that is the policy, and LedgerError after `close`.
+        """
+        if self._closed:
+            raise LedgerError(f"The recorder is closed; query {opening.query_id} cannot be begun.")
         try:
             if self._journal is not None:
                 self._journal.begin(opening)

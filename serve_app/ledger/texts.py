@@ -17,6 +17,7 @@ from serve_app.ledger.tables import texts
 from serve_app.store import Store, StoreError
 
 _DAY_S = 86_400
+_TEXTS_AT_A_TIME = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +63,19 @@ class TextStore:
         return None if row is None else StoredText(*row)
 
     async def prune(self, retention_days: int, now_s: float) -> int:
-        """Delete what arrived more than `retention_days` days ago; returns how many. Raises LedgerError."""
-        oldest = int(now_s // _DAY_S) - retention_days
-        statement = delete(texts).where(texts.c.day < oldest)
+        """Delete what arrived more than `retention_days` days ago; returns how many. Raises LedgerError.
+
+        In transactions of its own, so that accounts are stored and budgets granted meanwhile.
+        """
+        oldest, num_deleted = int(now_s // _DAY_S) - retention_days, 0
+        some = select(texts.c.query_id).where(texts.c.day < oldest).limit(_TEXTS_AT_A_TIME)
+        statement = delete(texts).where(texts.c.query_id.in_(some))
         try:
-            return await self._store.write(lambda connection: connection.execute(statement).rowcount)
+            while count := await self._store.write(lambda connection: connection.execute(statement).rowcount):
+                num_deleted += count
         except StoreError as error:
             raise LedgerError(str(error)) from error
+        return num_deleted
 
 
 def _insert(connection: Connection, rows: list[dict[str, object]]) -> None:

@@ -76,7 +76,7 @@ class _Draft:
         """Yield the small answer once accepted; yield nothing and settle as escalated if it is not."""
         early = self._rule.before(trace.route)
         if early is not None:
-            early = await self._allowed(query, early)
+            early = await self._allowed(trace, early)
             trace.decided(early)
             self.decision = early
             if not early.accept:
@@ -101,7 +101,7 @@ class _Draft:
                 held.append(delta)
                 if self.decision is None:
                     self._tokens.extend(delta.tokens)
-                    self.decision = await self._judge(query, attempt, trace.route, finished)
+                    self.decision = await self._judge(trace, attempt, finished)
                 if self.decision is None:
                     continue
                 if not self.decision.accept:
@@ -112,9 +112,7 @@ class _Draft:
                     yield ready
                 held.clear()
 
-    async def _judge(
-        self, query: Query, attempt: OpenAttempt, route: RouteScore | None, finished: bool
-    ) -> Decision | None:
+    async def _judge(self, trace: Trace, attempt: OpenAttempt, finished: bool) -> Decision | None:
         """Ask the rule at each checkpoint that was passed, and at the end; None: hold on.
 
         Exactly the tokens of a checkpoint are shown, however the engine grouped them into deltas: the same answer gets
@@ -125,23 +123,24 @@ class _Draft:
             if len(self._tokens) < count or (finished and len(self._tokens) == count):
                 break
             self._num_passed += 1
-            decision = self._ask(attempt, route, count, False)
+            decision = self._ask(attempt, trace.route, count, False)
             if decision is not None:
-                return _settle(attempt, await self._allowed(query, decision), count)
+                return _settle(attempt, await self._allowed(trace, decision), count)
         if not finished:
             return None
-        decision = self._ask(attempt, route, len(self._tokens), True)
+        decision = self._ask(attempt, trace.route, len(self._tokens), True)
         if decision is None:  # a rule's duty; without a word from it the large model answers
             decision = Decision(False, 0.0, "the rule did not decide on a finished answer")
-        return _settle(attempt, await self._allowed(query, decision), None)
+        return _settle(attempt, await self._allowed(trace, decision), None)
 
-    async def _allowed(self, query: Query, decision: Decision) -> Decision:
+    async def _allowed(self, trace: Trace, decision: Decision) -> Decision:
         """The decision, or the small answer after all where there is no budget for the large one.
 
         Nothing is known of how good such an answer is, so it is not audited and counts for no threshold.
         """
-        if decision.accept or await self._guard.may_escalate(query):
+        if decision.accept or await self._guard.may_escalate(trace.query):
             return decision
+        trace.lacked_budget = True
         return replace(decision, accept=True, reason=f"{decision.reason}; no budget to escalate", basis="uncovered")
 
     def _ask(self, attempt: OpenAttempt, route: RouteScore | None, num_tokens: int, finished: bool) -> Decision | None:

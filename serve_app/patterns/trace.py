@@ -102,6 +102,8 @@ class Trace:
         self.route: RouteScore | None = None
         self.failed = False
         """Set by whoever reports an error to the client."""
+        self.lacked_budget = False
+        """A small answer was kept only because there was no budget to escalate."""
         self.first_token_ms: float | None = None
         self._early: Decision | None = None
         """What the query alone decided."""

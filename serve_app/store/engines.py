@@ -15,6 +15,16 @@ from serve_app.core import ConfigError
 BUSY_TIMEOUT_MS = 10_000
 """How long a connection waits for another process's lock before the store says that it is locked."""
 
+POSTGRES_OPTIONS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""libpq's names; seconds, a count, milliseconds. A server whose machine is gone says nothing: without these the one
+thread that writes would wait for it for hours. The same options in the URL count instead."""
+
 
 def writer_engine(url: URL) -> Engine:
     """An engine whose transactions may write; meant for one thread, so it holds one connection."""
@@ -34,8 +44,10 @@ def reader_engine(url: URL, num_threads: int) -> Engine:
 
 
 def _create(url: URL, pool_size: int) -> Engine:
+    postgres = url.drivername != "sqlite"
+    options = {name: value for name, value in POSTGRES_OPTIONS.items() if postgres and name not in url.query}
     try:
-        return create_engine(url, pool_size=pool_size, max_overflow=0, pool_pre_ping=url.drivername != "sqlite")
+        return create_engine(url, pool_size=pool_size, max_overflow=0, pool_pre_ping=postgres, connect_args=options)
     except ModuleNotFoundError as error:
         raise ConfigError("ledger.url is PostgreSQL, whose driver is missing; install headrace[postgres].") from error
 

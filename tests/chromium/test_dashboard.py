@@ -5,7 +5,7 @@ import re
 import httpx
 import pytest
 from browser import opened
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from serve_app.core import Answer
 
@@ -128,6 +128,20 @@ def test_a_ledger_that_is_away_is_told_and_the_figures_stay(page: Page, serve) -
     running.showcase.books.away = False
     expect(page.locator("#live")).to_have_attribute("data-state", "live")
     expect(page.locator("#banner")).to_be_hidden()
+
+
+def test_what_the_page_cannot_show_is_told_and_asked_for_again(page: Page, busy) -> None:
+    opened(page, busy.url)
+
+    def of_another_version(route: Route) -> None:
+        status = route.fetch().json()
+        route.fulfill(json={**status, "ledger": {**status["ledger"], "state": "unheard of"}})
+
+    page.route("**/v1/status", of_another_version)
+    expect(page.get_by_role("status")).to_contain_text("This page cannot show what came")
+    expect(page.locator("#live")).to_have_attribute("data-state", "stale")
+    page.unroute("**/v1/status")
+    expect(page.locator("#live")).to_have_attribute("data-state", "live")
 
 
 def test_a_gateway_that_is_gone_is_told_with_the_time_of_the_figures(page: Page, busy) -> None:

@@ -11,20 +11,21 @@ from schemathesis.checks import not_a_server_error
 EXAMPLES = 60
 
 
+@pytest.fixture(scope="session")
 def operations(gateway_url: str) -> list[Any]:
     """All that the gateway describes."""
     schema = schemathesis.openapi.from_url(f"{gateway_url}/openapi.json")
     return [found.ok() for found in schema.get_all_operations()]
 
 
-def test_the_description_names_every_way_to_ask(gateway_url: str) -> None:
-    labels = {operation.label for operation in operations(gateway_url)}
+def test_the_description_names_every_way_to_ask(operations: list[Any]) -> None:
+    labels = {operation.label for operation in operations}
     assert {"POST /v1/chat/completions", "POST /v1/completions", "GET /v1/ledger/stats", "GET /v1/models"} <= labels
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: f"{mode.value} cases")
-def test_no_request_makes_the_gateway_fail(gateway_url: str, mode: GenerationMode) -> None:
-    for operation in operations(gateway_url):
+def test_no_request_makes_the_gateway_fail(operations: list[Any], mode: GenerationMode) -> None:
+    for operation in operations:
         if mode is GenerationMode.NEGATIVE and not takes_anything(operation):
             continue
         try:

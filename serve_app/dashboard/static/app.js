@@ -34,9 +34,13 @@ async function refresh() {
   if (controller.signal.aborted) return;
   const refused = results.filter((one) => one.status === "rejected").map((one) => one.reason);
   if (refused.some((error) => error.status === 401)) return rejectKey(refused.find((error) => error.status === 401));
-  show(range, ...results.map((one) => (one.status === "fulfilled" ? one.value : null)));
-  report(refused, results.length);
-  timer = setTimeout(refresh, EVERY_MS);
+  timer = setTimeout(refresh, EVERY_MS); // whatever becomes of what came
+  try {
+    show(range, ...results.map((one) => (one.status === "fulfilled" ? one.value : null)));
+    report(refused, results.length);
+  } catch (error) {
+    report([...refused, new Error(`This page cannot show what came (${error.message}); load it anew.`)], results.length + 1);
+  }
 }
 
 function ask(range, signal) {

@@ -136,6 +136,9 @@ class LocalEngine:
             max_context_tokens=assembly.context,
             adapters={name: adapter.version for name, adapter in self._adapters.items()},
             warm_adapters=tuple(name for name, adapter in self._adapters.items() if adapter.manifest.temperature),
+            longest_answers={
+                name: longest for name, adapter in self._adapters.items() if (longest := adapter.manifest.max_tokens)
+            },
             dtype=str(assembly.choice.dtype).removeprefix("torch."),
             device=str(assembly.choice.device),
             active_rows=load.active_rows,

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -28,16 +28,27 @@ class Adopted:
     num_lost: int = 0
     """Queries that had begun and never ended. Disjoint from `num_answers`."""
     folders: tuple[str, ...] = ()
-    """Names of the folders that were emptied and removed."""
+    """Names of the folders that were emptied and, as far as the disk allowed, removed."""
 
 
-async def adopt(root: Path, ledger: Ledger, *, batch: int = 500, record_timeout_s: float = 30.0) -> Adopted:
+async def adopt(
+    root: Path,
+    ledger: Ledger,
+    *,
+    batch: int = 500,
+    record_timeout_s: float = 30.0,
+    before_removal: Callable[[str], Awaitable[object]] | None = None,
+) -> Adopted:
     """Hand over what dead owners under `root` left, in the order it was written, and remove their folders.
 
     May be called at any time, by several processes at once and again after it was broken off: a folder is adopted by
     one caller at a time, and the ledger knows what it has. A query without an end becomes an account with outcome
     `lost`. What cannot be read, or what the ledger alone refuses, is put aside in ROOT as `*.damaged`, with a line in
-    the log. Raises LedgerError, when all folders were tried, for the first whose accounts the ledger did not take.
+    the log. `before_removal` is awaited with the name of each folder whose accounts the ledger has; where it raises
+    LedgerError, the folder stays for the next time.
+
+    Raises LedgerError, when all folders were tried and none was adopted, for the first whose accounts the ledger did
+    not take; what was done for others is not lost on the caller.
     """
     adopted, first_error = Adopted(), None
     for path in owner_folders(root):
@@ -46,6 +57,8 @@ async def adopt(root: Path, ledger: Ledger, *, batch: int = 500, record_timeout_
             continue
         try:
             num_answers, num_lost = await _Estate(folder).hand_over(ledger, batch, record_timeout_s)
+            if before_removal is not None:
+                await before_removal(path.name)
         except (LedgerError, OSError) as error:
             folder.release()
             _LOG.warning("The journal %s is not adopted yet: %s", path.name, error)
@@ -54,10 +67,13 @@ async def adopt(root: Path, ledger: Ledger, *, batch: int = 500, record_timeout_
         except BaseException:
             folder.release()
             raise
-        await asyncio.to_thread(folder.remove)
+        try:
+            await asyncio.to_thread(folder.remove)
+        except OSError as error:  # it is adopted all the same; a folder still locked is left alone by this process
+            _LOG.error("The adopted journal %s cannot be deleted, delete it by hand: %s", path.name, error)
         _LOG.info("The journal %s is adopted: %s accounts, %s queries lost.", path.name, num_answers, num_lost)
         adopted = Adopted(adopted.num_answers + num_answers, adopted.num_lost + num_lost, (*adopted.folders, path.name))
-    if first_error:
+    if first_error and not adopted.folders:
         raise LedgerError(f"A dead gateway's journal is not adopted yet: {first_error}") from first_error
     return adopted
 

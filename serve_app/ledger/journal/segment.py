@@ -5,6 +5,8 @@ from pathlib import Path
 
 from serve_app.ledger.journal.frames import MAGIC, PREFIX
 
+_CLOSED = -1
+
 
 class Segment:
     """Appends go through one thread; `sync` may run in another."""
@@ -50,12 +52,13 @@ class Segment:
         _data_sync(self._fd)
 
     def close(self) -> None:
-        """Keep the file, give back its handle. Nothing else may be called then."""
+        """Keep the file, give back its handle. Appends raise OSError then: its number may be another file's by now."""
         os.close(self._fd)
+        self._fd = _CLOSED
 
     def remove(self) -> None:
         """Delete the file. Nothing else may be called then."""
-        os.close(self._fd)
+        self.close()
         self.path.unlink()
 
     def _write(self, data: bytes) -> None:

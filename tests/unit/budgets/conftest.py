@@ -12,7 +12,7 @@ from sqlalchemy.pool import StaticPool
 from serve_app.budgets import BudgetAuthority, BudgetBook
 from serve_app.budgets.tables import metadata as budget_tables
 from serve_app.config.budgets import BudgetsSettings, Limit
-from serve_app.core import NANO_USD, Answer, Attempt, LedgerError, Usage
+from serve_app.core import NANO_USD, Answer, Attempt, LedgerError, Outcome, Usage
 from serve_app.ledger.accounts import insert_accounts
 from serve_app.ledger.tables import metadata as ledger_tables
 
@@ -105,13 +105,21 @@ class World:
         self.lines.append(line)
         return book, line
 
-    async def record(self, gateway: str, key_id: str | None, nusd: int, tokens: int, at_s: float | None = None) -> None:
+    async def record(
+        self,
+        gateway: str,
+        key_id: str | None,
+        nusd: int,
+        tokens: int,
+        at_s: float | None = None,
+        outcome: Outcome = "accepted",
+    ) -> None:
         """The ledger gets an account."""
         self.num_recorded += 1
         query_id = f"r{self.num_recorded}"
         attempt = Attempt("specialists", "m", None, "accepted", Usage(0, 0, tokens), 1.0, cost_nusd=nusd)
         answer = Answer(
-            query_id, self.clock.now_s if at_s is None else at_s, "auto", "accepted", (attempt,),
+            query_id, self.clock.now_s if at_s is None else at_s, "auto", outcome, (attempt,),
             key_id=key_id, cost_nusd=nusd, gateway=gateway,
         )  # fmt: skip
         await self.store.write(lambda connection: insert_accounts(connection, {query_id: answer}))

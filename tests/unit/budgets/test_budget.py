@@ -5,12 +5,13 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from serve_app.budgets.amount import Amount
 from serve_app.budgets.budget import Budget, Meter, budgets_of
 from serve_app.budgets.leases import Ask, granted
 from serve_app.budgets.windows import Span, span_at
-from serve_app.config.budgets import BudgetsSettings, Limit
+from serve_app.config.budgets import MOST_TOKENS, BudgetsSettings, Limit
 
 SETTINGS = BudgetsSettings.model_validate(
     {
@@ -92,3 +93,11 @@ def test_a_grant_never_passes_the_limit_and_covers_all_that_is_lacking_or_nothin
 def test_a_limit_of_less_than_a_nano_dollar_is_one(usd):
     settings = BudgetsSettings.model_validate({"total": [{"per": "day", "usd": usd}]})
     assert budgets_of(settings, None)[0].nusd == 1
+
+
+@pytest.mark.parametrize("tokens", [MOST_TOKENS + 1, 10**23])
+def test_a_limit_that_no_column_of_the_database_could_hold_is_refused(tokens):
+    # the authority would fail on it, and with it every budget that the same message asks for
+    assert Limit(per="day", tokens=MOST_TOKENS).tokens == MOST_TOKENS
+    with pytest.raises(ValidationError):
+        Limit(per="day", tokens=tokens)

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import pytest
 
 from serve_app.confidence.policy import write
 from serve_app.config import load
+from serve_app.config.prices import PricesSettings
 from serve_app.core import ConfigError, LedgerError
 from serve_app.deployments.gateway import GatewayServer
 from serve_app.engines.fake import FakeEngine
@@ -125,3 +126,28 @@ async def test_the_end_gives_up_audits_under_way_and_hands_their_accounts_over(
     assert accounts[query["query_id"]].outcome == "accepted"
     audit = accounts[f"{query['query_id']}-audit"]
     assert (audit.outcome, [attempt.outcome for attempt in audit.attempts]) == ("shadow", ["cancelled"])
+
+
+async def test_a_price_version_that_comes_while_the_ledger_is_away_is_kept_later(
+    server: Callable[..., GatewayServer],
+) -> None:
+    class Forgetful(MemoryLedger):
+        kept: ClassVar[list[str]] = []
+        away = True
+
+        async def keep_prices(self, prices: PricesSettings) -> None:
+            if self.away:
+                raise LedgerError("the database is away")
+            self.kept.append(prices.version)
+
+    ledger = Forgetful()
+    gateway = server(ledger)
+    await gateway.reconfigure({})
+    prices = SETTINGS.prices.model_copy(update={"version": "demo-9"})
+    await gateway.reconfigure({"prices": prices.model_dump(mode="json")})
+    assert ledger.kept == []
+    ledger.away = False
+    await gateway._keep_prices()
+    await gateway._keep_prices()
+    assert ledger.kept == ["demo-9"]
+    await gateway.close()

@@ -99,3 +99,12 @@ def test_what_crosses_a_handle_survives_pickling(value: object) -> None:
 def test_errors_survive_pickling_with_their_fields() -> None:
     error = pickle.loads(pickle.dumps(Overloaded("full", 7)))
     assert (str(error), error.retry_after_s) == ("full", 7)
+
+
+async def test_a_full_ledger_is_a_ledger_error_like_any_other(plain_handle: Any) -> None:
+    class Full:
+        async def reclaim(self, gateway: str) -> int:
+            raise Overloaded("Too many calls wait for ledger; try again in 1 s.", 1)
+
+    with pytest.raises(LedgerError, match="Too many calls wait"):
+        await LedgerHandle(plain_handle(Full())).reclaim("g1")

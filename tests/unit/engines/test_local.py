@@ -59,6 +59,7 @@ async def test_adapter_changes_the_answer_and_its_manifest_fills_the_gaps(start,
     assert tokens_of(base) != tokens_of(tuned)
     assert {delta.adapter_version for delta in tuned} == {spec.version}
     assert tuned[-1].usage.completion_tokens == 7, "max_tokens comes from the manifest"
+    assert (await engine.info()).longest_answers == {"legal": 7}, "budgets set that much aside"
     longer = tuned[-1].usage.prompt_tokens - base[-1].usage.prompt_tokens
     assert longer == len("<|im_start|>system\nbe exact<|im_end|>\n") - len("<|im_start|><|im_end|>") + 2
     explicit = await reading(engine, asking(adapter="legal", max_tokens=3))

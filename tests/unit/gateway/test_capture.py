@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from serve_app.config.ledger import TextsSettings
-from serve_app.core import Answer, ConfigError, LedgerError, Message, Query, SamplingParams
+from serve_app.core import Answer, ConfigError, LedgerError, Message, Overloaded, Query, SamplingParams
 from serve_app.gateway import capture as module
 from serve_app.gateway.capture import Capture
 
@@ -141,3 +141,50 @@ async def test_closing_sends_what_waits_in_batches():
         keeper.keep(CHAT, "hello", ANSWERED)
     await keeper.close()
     assert len(sink.stored) == keeper.num_kept == 250
+
+
+async def test_a_bounded_number_of_characters_waits_and_goes_in_one_message(monkeypatch):
+    monkeypatch.setattr(module, "_MAX_CHARS", 5_000)
+    monkeypatch.setattr(module, "_BATCH_CHARS", 2_000)
+    sizes = []
+
+    class Counting(Sink):
+        async def put_texts(self, stored):
+            sizes.append(len(stored))
+            await super().put_texts(stored)
+
+    keeper = capture(Counting())
+    for length in (900, 900, 900, 4_000, 900):
+        keeper.keep(RAW, "x" * length, ANSWERED)
+    await keeper.close()
+    assert (sizes, keeper.num_dropped) == ([2, 2], 1)
+    keeper.keep(RAW, "x" * 4_000, ANSWERED)
+    await keeper.close()
+    assert (sizes, keeper.num_kept) == ([2, 2, 1], 5)
+
+
+async def test_a_zero_character_which_postgresql_takes_in_no_text_is_replaced():
+    sink = Sink()
+    keeper = capture(sink)
+    keeper.keep(RAW, "a\0b", ANSWERED)
+    await keeper.close()
+    assert sink.stored[0].answer == "a\ufffdb"
+
+
+async def test_a_ledger_that_has_too_much_to_do_is_tried_again(monkeypatch):
+    monkeypatch.setattr(module, "_PAUSE_S", 0.0)
+
+    class Busy(Sink):
+        async def put_texts(self, stored):
+            if not self.called.is_set():
+                self.called.set()
+                raise Overloaded("Too many calls wait for the ledger.")
+            await super().put_texts(stored)
+
+    sink = Busy()
+    keeper = capture(sink)
+    keeper.keep(CHAT, "one", ANSWERED)
+    keeper.keep(RAW, "two", ANSWERED)
+    async with asyncio.timeout(10):
+        await sink.has_two.wait()
+    await keeper.close()

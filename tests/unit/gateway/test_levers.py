@@ -4,7 +4,10 @@ import json
 
 import pytest
 
-from serve_app.core import Usage
+from serve_app.config.budgets import BudgetsSettings
+from serve_app.core import EngineError, EngineInfo, JournalFull, Message, Query, SamplingParams, Usage
+from serve_app.gateway import Tunables
+from serve_app.gateway.purse import prompt_tokens
 from serve_app.keys import Key, KeyRecord, KeySnapshot, digest_of
 
 DAY = {"per": "day"}
@@ -168,3 +171,91 @@ async def test_headers_beyond_the_bound_are_refused_with_431(make_world):
     world = make_world(overrides={"gateway": {"max_header_bytes": 2048}})
     response = await world.chat("easy", headers={"x-long": "a" * 3000})
     assert (response.status_code, response.json()["error"]["code"]) == (431, "headers_too_large")
+
+
+async def test_an_answer_that_stayed_small_for_want_of_budget_is_not_given_again(make_world):
+    world = make_world(overrides={"cache": {"enabled": True}, "budgets": {"total": [{**DAY, "usd": "0.002"}]}})
+    first = (await world.chat("hard", max_tokens=100)).json()["headrace"]
+    world.services.budgets.reconfigure(BudgetsSettings())
+    later = (await world.chat("hard", max_tokens=100)).json()["headrace"]
+    assert (first["model"], later["model"], later["cache"]) == ("small-model", "large-model", None)
+
+
+async def test_what_another_adapter_version_answered_meanwhile_is_not_found_when_the_old_one_is_back(make_world):
+    world = make_world(overrides={"cache": {"enabled": True}})
+    world.services.engines = {"specialists": world.small}
+    await world.services.learn()
+    world.small.adapters["legal"] = "v2"
+    assert (await world.chat("a contract")).json()["headrace"]["adapter_version"] == "v2"
+    world.small.adapters["legal"] = "v1"
+    await world.services.learn()
+    again = (await world.chat("a contract")).json()["headrace"]
+    assert (again["cache"], again["adapter_version"]) == (None, "v1")
+
+
+async def test_an_adapter_that_samples_is_known_to_while_its_engine_does_not_answer(make_world):
+    world = make_world(overrides={"cache": {"enabled": True}})
+
+    class Engine:
+        error = None
+
+        async def info(self):
+            if self.error:
+                raise self.error
+            return EngineInfo("small-model", 2048, {"legal": "v1"}, warm_adapters=("legal",))
+
+    engine = Engine()
+    world.services.engines = {"specialists": engine}
+    await world.services.learn()
+    for engine.error in (EngineError("busy"), TimeoutError()):
+        await world.services.learn()
+        assert world.services.cache.warm_adapters == {"legal"}
+    for _ in range(2):
+        assert (await world.chat("a contract")).json()["headrace"]["cache"] is None
+
+
+async def test_a_cascade_that_is_set_anew_gives_no_answer_of_the_one_before(make_world):
+    world = make_world(overrides={"cache": {"enabled": True}})
+    same = Tunables(cascade=world.services.settings.cascade)
+    world.services.reconfigure(same)
+    await world.chat("easy")
+    world.services.reconfigure(same)  # a policy file may hold another policy under the same name
+    assert (await world.chat("easy")).json()["headrace"]["cache"] is None
+    assert (await world.chat("easy")).json()["headrace"]["cache"] == "exact"
+
+
+async def test_a_repeated_answer_that_cannot_be_written_down_has_failed(make_world, monkeypatch):
+    world = make_world(overrides={"cache": {"enabled": True}})
+    await world.chat("easy")
+
+    async def full():
+        raise JournalFull("The disk is full.")
+
+    monkeypatch.setattr(world.recorder, "synced", full)
+    assert (await world.chat("easy")).status_code == 503
+    assert [account.outcome for account in await world.accounts()] == ["accepted", "failed"]
+
+
+@pytest.mark.parametrize(("model", "answer_tokens"), [("legal", 900), ("auto", 900), ("base", 50)])
+async def test_what_an_adapter_may_say_by_its_own_bound_is_set_aside(make_world, monkeypatch, model, answer_tokens):
+    specialists = {"model": "small-model", "max_tokens": 50}
+    world = make_world(
+        overrides={"specialists": specialists, "budgets": {"total": [{**DAY, "tokens": 10_000}]}},
+    )
+
+    class Engine:
+        async def info(self):
+            return EngineInfo("small-model", 2048, {"legal": "v1"}, longest_answers={"legal": 900, "brief": 5})
+
+    world.services.engines = {"specialists": Engine()}
+    await world.services.learn()
+    asked, reserve = [], world.services.budgets.reserve
+
+    async def noting(query_id, spender, nusd, tokens):
+        asked.append(tokens - prompt_tokens(Query("q", model, SamplingParams(), (Message("user", "easy"),))))
+        await reserve(query_id, spender, nusd, tokens)
+
+    monkeypatch.setattr(world.services.budgets, "reserve", noting)
+    await world.chat("easy", model=model)
+    await world.chat("easy", model=model, max_tokens=7)
+    assert asked == [answer_tokens, 7]

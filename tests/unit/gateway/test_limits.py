@@ -85,3 +85,18 @@ def test_half_of_the_places_are_kept_from_the_flex_tier():
         with places.enter():
             pass
     assert places.num_queries == 0
+
+
+async def test_a_declared_length_that_no_number_holds_is_too_large(narrow):
+    response = await narrow.http.post("/v1/completions", content=b"{}", headers={"content-length": "9" * 500})
+    assert (response.status_code, response.json()["error"]["code"]) == (413, "body_too_large")
+
+
+async def test_a_declared_length_beyond_python_s_digits_is_too_large(make_world):
+    response = await make_world().http.post("/v1/completions", content=b"{}", headers={"content-length": "9" * 5000})
+    assert (response.status_code, response.json()["error"]["code"]) == (413, "body_too_large")
+
+
+async def test_refused_headers_are_counted_like_other_error_answers(narrow):
+    await narrow.http.get("/healthz", headers={"x-large": "x" * 1024})
+    assert 'headrace_error_answers_total{status="431"} 1.0' in (await narrow.http.get("/metrics")).text

@@ -95,13 +95,20 @@ def test_the_journal_is_watched_and_its_totals_only_grow():
 
 
 def test_budgets_and_the_response_cache_are_watched():
-    use = BudgetUse(Budget(Meter("key", "alice", "day"), 200, None), Span(0, 86_400), Amount(150, 0))
+    spans = {"day": Span(0, 86_400), "minute": Span(0, 60)}
+    meters = [Meter("key", "alice", "day"), Meter("key", "bob", "day"), Meter("key", "bob", "minute")]
+    uses = [
+        BudgetUse(Budget(meter, 200, None), spans[meter.per], Amount(nusd, 0))
+        for meter, nusd in zip([*meters, Meter("total", None, "day")], (150, 50, 10, 20), strict=True)
+    ]
     report = CacheReport(3, 1, 9, 10, 0, 0, 0, 10, 5, 2048)
     metrics = PrometheusMetrics()
-    metrics.watch(lambda: budget_readings([use]))
+    metrics.watch(lambda: budget_readings(uses))
     metrics.watch(lambda: cache_readings(report))
     assert {
-        'headrace_budget_used_share{budget="key/alice/day"} 0.75',
+        'headrace_budget_used_share{budget="key/day"} 0.75',
+        'headrace_budget_used_share{budget="key/minute"} 0.05',
+        'headrace_budget_used_share{budget="total/day"} 0.1',
         "headrace_cache_misses_total 9.0",
         "headrace_cache_entries 10.0",
         "headrace_cache_bytes 2048.0",

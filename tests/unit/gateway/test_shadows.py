@@ -67,6 +67,19 @@ async def test_an_accepted_answer_is_audited_behind_the_client_and_accounted_apa
     } <= set(lines)
 
 
+async def test_an_audit_counts_in_the_budget_of_all_queries(make_world, policy_file):
+    cascade = {"policy": str(policy_file), "watch": {"audit_share": 1.0}}
+    budgets = {"total": [{"per": "day", "usd": "1"}], "each_key": [{"per": "day", "usd": "1"}]}
+    world = make_world(large=FakeEngine(), overrides={"cascade": cascade, "budgets": budgets})
+    body = (await world.chat("a contract")).json()["headrace"]
+    accounts = await ended(world)
+    told, audit = accounts[body["query_id"]], accounts[f"{body['query_id']}-audit"]
+    total, keyless = world.services.budgets.report()
+    assert (total.used.nusd, keyless.used.nusd) == (told.cost_nusd + audit.cost_nusd, told.cost_nusd)
+    tokens = sum(tried.usage.prompt_tokens + tried.usage.completion_tokens for tried in audit.attempts)
+    assert total.used.tokens - keyless.used.tokens == tokens > 0
+
+
 async def test_agree_at_is_the_same_for_the_audit_and_for_the_count_of_shadows(make_watched):
     world = make_watched(audit_share=1.0, agree_at=0.0)
     await world.chat("a contract")

@@ -1,8 +1,11 @@
 """GET /v1/status, and what a user key may see of it and of the ledger."""
 
+import asyncio
+
 import pytest
 
-from serve_app.core import EngineError
+from serve_app.core import EngineError, LedgerError
+from serve_app.gateway import accounts
 from serve_app.keys import Key, KeyRecord, KeySnapshot, digest_of
 
 
@@ -102,6 +105,44 @@ async def test_another_key_s_query_does_not_exist_for_a_user(locked):
         assert (await locked.http.get(f"/v1/ledger/queries/{query_id}", headers=bearer(name))).status_code == code
     before = await locked.http.get(f"/v1/ledger/queries?before={query_id}", headers=bearer("bob"))
     assert (before.status_code, before.json()["error"]["param"]) == (404, "before")
+
+
+@pytest.mark.parametrize("page", ["stats", "queries", "queries/q1"])
+async def test_why_the_ledger_cannot_be_read_is_told_to_admin_keys_only(locked, page):
+    await ask(locked, "ada")
+    locked.ledger.broken = True
+    mine = await locked.http.get(f"/v1/ledger/{page}", headers=bearer("ada"))
+    theirs = await locked.http.get(f"/v1/ledger/{page}", headers=bearer("ops"))
+    assert mine.status_code == theirs.status_code == 503
+    assert "disk" in theirs.json()["error"]["message"]
+    assert mine.json()["error"]["message"] == "The ledger cannot be read now; try again later."
+
+
+@pytest.mark.parametrize("page", ["stats", "queries"])
+async def test_a_ledger_that_hangs_is_said_to_be_away(locked, page, monkeypatch):
+    async def hanging(*_):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(accounts, "_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(locked.ledger, "recent", hanging)
+    monkeypatch.setattr(locked.ledger, "stats", hanging)
+    for name in ("ada", "ops"):
+        response = await locked.http.get(f"/v1/ledger/{page}", headers=bearer(name))
+        assert response.status_code == 503
+        assert "did not answer within" in response.json()["error"]["message"]
+
+
+async def test_no_page_without_a_key_names_a_key_or_says_why_something_is_away(locked):
+    await ask(locked, "ada")
+    locked.ledger.broken, locked.nodes["fallback"] = True, "cannot reach db.internal"
+    locked.services.recorder.last_error = LedgerError("postgresql://db.internal cannot be used.")
+    for name, knows in ((None, False), ("ada", False), ("eve", False), ("ops", True)):
+        page = await locked.http.get("/readyz", headers=bearer(name) if name else {})
+        assert (page.status_code, "internal" in page.text) == (503, knows)
+        assert page.json()["nodes"] == {"specialists": "ok", "fallback": page.json()["nodes"]["fallback"]}
+    figures = (await locked.http.get("/metrics")).text
+    assert 'budget="key/day"' in figures
+    assert "ada" not in figures
 
 
 @pytest.mark.parametrize("limit", ["0", "201", "x"])

@@ -68,6 +68,7 @@ def test_a_revoked_key_is_only_listed_on_demand(run):
         ("create", "ada", "--usd-per-day", "0"),
         ("create", "ada", "--usd-per-day", "nan"),
         ("create", "ada", "--tokens-per-day", "0"),
+        ("create", "ada", "--tokens-per-day", str(10**16)),
         ("create", "ada", "--models", " , "),
         ("revoke", "nobody"),
     ],

@@ -71,6 +71,21 @@ async def test_a_server_does_not_open_when_its_last_key_is_revoked(ring_of):
     assert await ring.find(b"anything") is None
 
 
+async def test_a_server_does_not_open_when_its_database_has_lost_the_keys(ring_of, caplog):
+    source = Source(Key("bob"))
+    ring = ring_of(source)
+    assert await ring.find(b"stored-bob")
+    source.now = KeySnapshot()
+    for _ in range(2):
+        await ring.refresh()
+    assert not await ring.opened()
+    assert await ring.find(b"stored-bob") is None
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    source.now = snapshot(Key("eve"))
+    await ring.refresh()
+    assert await ring.find(b"stored-eve")
+
+
 async def test_a_server_is_not_open_while_nobody_knows_whether_there_are_keys(ring_of):
     source = Source()
     source.error = LedgerError("away")

@@ -81,6 +81,14 @@ def test_a_bad_option_is_a_usage_error(file, option):
     assert option[1] in result.output
 
 
+@pytest.mark.parametrize("command", ["report", "export"])
+@pytest.mark.parametrize("period", [["--since", "2026-01-02", "--until", "2026-01-01"], ["--since", "2999-01-01"]])
+def test_a_period_that_ends_before_it_begins_is_a_usage_error(file, tmp_path, command, period):
+    more = ["--out", str(tmp_path / "out.csv")] if command == "export" else []
+    result = run(command, "--ledger", file, *period, *more)
+    assert (result.exit_code, "later than --since" in result.output) == (2, True)
+
+
 def test_a_missing_file_is_one_sentence_and_makes_no_file(tmp_path):
     result = invoke("--ledger", str(tmp_path / "none.sqlite3"))
     assert isinstance(result.exception, LedgerError)

@@ -133,10 +133,19 @@ async def test_one_folder_that_fails_does_not_keep_the_others_waiting(tmp_path, 
         journal.end(account)
         crash(journal)
     ledger = ScriptedLedger(lambda batch: batch[0].query_id == "q0")
+    assert (await adopt(tmp_path, ledger)).folders == ("good",), "its budget is due to be reclaimed"
     with pytest.raises(LedgerError):
         await adopt(tmp_path, ledger)
     assert list(ledger.stored) == ["q1"]
     assert not (tmp_path / "good").exists()
+
+
+async def test_a_folder_that_cannot_be_deleted_is_adopted_all_the_same_and_once(tmp_path, dead, caplog):
+    (dead.path / "a stranger's file").touch()
+    ledger = ScriptedLedger()
+    assert await adopt(tmp_path, ledger) == Adopted(60, 2, ("gw",))
+    assert "cannot be deleted" in caplog.text
+    assert await adopt(tmp_path, ledger) == Adopted()
 
 
 async def test_a_torn_tail_is_kept_aside_and_the_rest_counts(tmp_path, dead, accounts, caplog):
@@ -193,3 +202,18 @@ async def test_adopting_twice_into_sql_makes_one_row_each(tmp_path, dead, ledger
     stored = await ledger.query("open1")
     assert stored is not None
     assert stored["outcome"] == "lost"
+
+
+async def test_what_is_due_before_a_folder_goes_is_done_first_and_again_where_it_failed(tmp_path, dead):
+    ledger, claimed = ScriptedLedger(), []
+
+    async def claim(name):
+        claimed.append(name)
+        if len(claimed) == 1:
+            raise LedgerError("the database is away")
+
+    with pytest.raises(LedgerError, match="the database is away"):
+        await adopt(tmp_path, ledger, before_removal=claim)
+    assert (await adopt(tmp_path, ledger, before_removal=claim)).folders == ("gw",)
+    assert claimed == ["gw", "gw"]
+    assert len(ledger.stored) == 62

@@ -72,6 +72,20 @@ async def test_after_the_server_was_away_the_same_ledger_goes_on(postgres_cluste
     await ledger.close()
 
 
+@pytest.mark.parametrize(("option", "timeout_s"), [("", "10"), ("connect_timeout=7", "7")])
+async def test_a_server_whose_machine_is_gone_is_given_up_within_a_minute(postgres_url, option, timeout_s):
+    store = Store(f"{postgres_url}{'&' if '?' in postgres_url else '?'}{option}")
+
+    def options(connection):
+        return connection.connection.dbapi_connection.info.get_parameters()
+
+    for run in (store.read, store.write):
+        found = await run(options)
+        assert (found["connect_timeout"], found["keepalives_idle"]) == (timeout_s, "15")
+        assert (found["keepalives_count"], found["tcp_user_timeout"]) == ("3", "30000")
+    await store.close()
+
+
 async def test_readers_go_on_while_a_day_is_made(postgres_url, account):
     ledger = SqlLedger(postgres_url)
     await ledger.open()

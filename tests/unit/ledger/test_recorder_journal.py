@@ -55,6 +55,16 @@ async def test_begun_and_put_accounts_reach_the_ledger_and_the_folder_goes(journ
     assert not journal.path.exists()
 
 
+async def test_a_closed_recorder_begins_nothing_that_it_could_not_account_for(journal, accounts):
+    recorder = Recorder(ScriptedLedger(), journal)
+    recorder.begin(opening("q0"))
+    await recorder.close()
+    with pytest.raises(LedgerError, match="closed; query q1"):
+        recorder.begin(opening("q1"))
+    recorder.drop("q0")  # a query that ends late writes into no file that has the old number by now
+    assert journal.num_open == 0
+
+
 async def test_with_the_ledger_away_accounts_wait_on_disk_and_land_in_order(tmp_path, accounts):
     journal = Journal.open(tmp_path, "gw", segment_mb=4 * KIB, window=8)
     ledger = ScriptedLedger(away)

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import event
 
 from serve_app.core import LedgerError
+from serve_app.ledger import texts as module
 from serve_app.ledger.texts import StoredText, TextStore
 from serve_app.store import Store
 
@@ -59,6 +60,16 @@ async def test_prune_deletes_by_the_day_that_a_query_arrived(store):
     assert await store.of("day8") is None
     assert [await store.of(text.query_id) for text in days[1:]] == days[1:]
     assert await store.prune(2, now_s=11 * DAY_S) == 0
+
+
+async def test_prune_lets_others_write_meanwhile(ledger, store, monkeypatch):
+    monkeypatch.setattr(module, "_TEXTS_AT_A_TIME", 3)
+    await store.put([replace(TEXT, query_id=f"q{index}") for index in range(10)])
+    counts = []
+    event.listen(ledger.store._writer_engine, "commit", lambda connection: counts.append(1))
+    assert await store.prune(1, now_s=20 * DAY_S) == 10
+    assert len(counts) == 5
+    assert await store.of("q9") is None
 
 
 async def test_a_database_that_cannot_be_used_is_a_ledger_error(tmp_path):
