@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.readme_ledger import accounting, chaos, scale
 from bench.routing.figures import routing
 
 REPO = Path(__file__).resolve().parent.parent
@@ -26,6 +27,9 @@ def read(name: str) -> Any:
     return json.loads((REPO / "bench" / "results" / f"{name}.json").read_text(encoding="utf-8"))
 
 
+LEDGER = {"ledger": accounting, "ledger_chaos": chaos, "ledger_scale": scale}
+
+
 def figures() -> str:
     """The section, without the marks."""
     return "\n\n".join(
@@ -37,7 +41,7 @@ def figures() -> str:
             adapters(),
             engine(read("engine")),
             soak(read("soak")),
-            ledger(read("ledger")),
+            *(part(found := read(name), circumstances(found["machine"])) for name, part in LEDGER.items()),
         )
     )
 
@@ -320,16 +324,6 @@ def soak(found: dict[str, Any]) -> str:
     return (
         f"**Soak**: {found['requests']} requests over {found['adapters']} adapters ({found['resident']} resident) in "
         f"{found['seconds']} s: resident memory {memory[len(memory) // 2]} MiB half way, {memory[-1]} MiB at the end."
-    )
-
-
-def ledger(found: dict[str, Any]) -> str:
-    """What accounting costs."""
-    put, commits = found["put"], {row["batch_size"]: row["queries_per_s"] for row in found["commit"]}
-    return (
-        f"**Ledger**: pricing and buffering one query takes {put['both_p50_us']:.0f} µs at the median (p99 "
-        f"{put['both_p99_us']:.0f} µs) at {put['reached_queries_per_s']} queries/s;\nSQLite takes {commits[500]:,} "
-        f"queries/s in batches of 500, {commits[1]:,} with a commit each. {circumstances(found['machine'])}."
     )
 
 

@@ -85,7 +85,7 @@ class Stack:
         said = "it did not answer"
         while time.monotonic() < deadline_s:
             try:
-                response = httpx.get(f"{self.url}/readyz", timeout=10)
+                response = httpx.get(f"{self.url}/readyz", headers=self._admin(), timeout=10)
             except httpx.TransportError:
                 time.sleep(_POLL_S)
                 continue
@@ -94,6 +94,12 @@ class Stack:
             said = response.text
             time.sleep(_POLL_S)
         raise EngineError(f"The graph is deployed, but {self.url}/readyz was not 200 within {_READY_S:g} s: {said}")
+
+    def _admin(self) -> dict[str, str]:
+        """Only an admin is told why a node does not answer."""
+        for key in self._settings.gateway.admin_keys.values():
+            return {"authorization": f"Bearer {key.get_secret_value()}"}
+        return {}
 
     def stop(self, report: Reporter, keep_logs: bool) -> None:
         """End queries in flight, Serve, Ray and every process they started; remove the folder unless `keep_logs`."""

@@ -167,8 +167,12 @@ class Recorder:
         return None
 
     async def flush(self) -> None:
-        """Hand over all pending accounts now. Raises LedgerError at the first batch that fails; it is kept."""
-        while len(self._pending):
+        """Hand over the accounts that are pending now; what is put meanwhile may go with them.
+
+        Raises LedgerError at the first batch that fails; it is kept.
+        """
+        target = self.num_recorded + len(self._pending)
+        while len(self._pending) and self.num_recorded < target:
             if not await self._send_batch():
                 raise LedgerError(f"{self._unsaved()}; they are kept and sent again.") from self.last_error
 

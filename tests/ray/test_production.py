@@ -31,7 +31,9 @@ def test_a_query_is_routed_answered_and_billed_the_same_streamed_and_whole(
     for bill in bills:
         assert bill["route"] == route
         assert bill["outcome"] == "accepted"
-        assert bill["attempts"][0]["adapter"] == (None if route == "general" else route)
+        router, first = bill["attempts"][:2]
+    assert (router["node"], router["usage"]["busy_s"] > 0) == ("router", True)
+    assert first["adapter"] == (None if route == "general" else route)
         assert bill["cost_usd"] > 0
     assert bills[0]["cost_usd"] == bills[1]["cost_usd"] == whole.headrace["cost_usd"]
     assert bills[0]["always_large_usd"] == bills[1]["always_large_usd"]
@@ -48,6 +50,7 @@ def test_a_query_that_the_small_model_is_unsure_of_is_answered_by_the_large_one(
     assert whole.headrace["escalated"] and whole.headrace["confidence"] < 0.5
     bill = account(production, whole.headrace["query_id"])
     assert [(attempt["node"], attempt["outcome"]) for attempt in bill["attempts"]] == [
+        ("router", "accepted"),
         ("specialists", "escalated"),
         ("fallback", "accepted"),
     ]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -116,6 +117,26 @@ async def test_a_record_that_times_out_is_sent_again(accounts):
     recorder.put(accounts[0])
     await until(lambda: recorder.num_recorded == 1)
     assert list(ledger.stored) == ["q0"]
+
+
+async def test_flush_returns_though_new_accounts_come_without_end(accounts):
+    class Popular(ScriptedLedger):
+        """While it stores a batch, two more accounts are put."""
+
+        async def record(self, answers: Sequence[Answer]) -> None:
+            await super().record(answers)
+            for _ in range(2):
+                recorder.put(replace(accounts[0], query_id=f"new{recorder.num_pending}-{len(self.batch_sizes)}"))
+
+    ledger = Popular()
+    recorder = Recorder(ledger, flush_ms=60_000)
+    recorder.put(accounts[0])
+    async with asyncio.timeout(10):
+        await recorder.flush()
+    assert "q0" in ledger.stored
+    assert recorder.num_pending > 0
+    recorder._ledger = ScriptedLedger()
+    await recorder.close()
 
 
 async def test_flush_raises_and_keeps_when_the_ledger_fails(accounts):
