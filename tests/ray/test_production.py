@@ -54,7 +54,7 @@ def test_a_query_that_the_small_model_is_unsure_of_is_answered_by_the_large_one(
         ("specialists", "escalated"),
         ("fallback", "accepted"),
     ]
-    assert all(attempt["cost_usd"] > 0 for attempt in bill["attempts"])
+    assert all(attempt["cost_usd"] > 0 for attempt in bill["attempts"][1:])
     assert bill["cost_usd"] == pytest.approx(sum(attempt["cost_usd"] for attempt in bill["attempts"]))
     assert bill["always_large_basis"] == "measured"
 
