@@ -108,7 +108,9 @@ def revoke(
     from serve_app.core import RequestError
 
     try:
-        asyncio.run(_with_store(_url(ledger), lambda store: store.revoke(name)))
+        url = _url(ledger)
+        asyncio.run(_with_store(url, lambda store: store.all(), read_only=True))  # a mistyped file is not made
+        asyncio.run(_with_store(url, lambda store: store.revoke(name)))
     except RequestError as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo(json.dumps({"name": name, "revoked": True}) if as_json else f"The key {name!r} is revoked.")

@@ -108,3 +108,10 @@ def test_a_name_of_the_settings_is_not_given(tmp_path, monkeypatch):
 def test_listing_without_a_database_is_one_sentence(run):
     result = run("list")
     assert isinstance(result.exception, LedgerError)
+
+
+def test_revoking_in_a_mistyped_database_makes_none(tmp_path):
+    result = CliRunner().invoke(app, ["revoke", "ada", "--ledger", str(tmp_path / "mistyped.sqlite3")])
+    assert result.exit_code == 1
+    assert "There is no database file" in str(result.exception)
+    assert list(tmp_path.iterdir()) == []
