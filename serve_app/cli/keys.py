@@ -68,6 +68,8 @@ def create(
         semantic_cache=semantic_cache,
         store_texts=store_texts,
     )
+    from serve_app.store import shown, store_url
+
     url = _url(ledger, new_name=name)
     try:
         secret = asyncio.run(_with_store(url, lambda store: store.create(key)))
@@ -76,7 +78,7 @@ def create(
     if as_json:
         typer.echo(json.dumps({"name": name, "role": key.role, "key": secret}))
         return
-    typer.echo(f"The key {name!r}, shown this once:", err=True)
+    typer.echo(f"The key {name!r} of {shown(store_url(url))}, shown this once:", err=True)
     typer.echo(secret)
 
 

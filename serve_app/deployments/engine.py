@@ -12,6 +12,7 @@ from serve_app.config.nodes import AdapterSource, NodeSettings
 from serve_app.config.telemetry import TelemetrySettings
 from serve_app.core import Call, Delta, EngineInfo
 from serve_app.deployments.lag import Measured
+from serve_app.deployments.logs import log_to_replica
 from serve_app.deployments.loopback import bind_to_node
 from serve_app.engines.backends import backend
 from serve_app.telemetry import TracedEngine, make_tracer
@@ -35,6 +36,7 @@ class EngineServer(Measured):
         Raises CatalogueError or AdapterError when model or adapters cannot be used.
         """
         bind_to_node()
+        log_to_replica()
         engine = await backend(node.engine)(node, adapters, threads)
         traced = telemetry.traces != "off"
         self._engine = TracedEngine(engine, make_tracer(telemetry, name), name) if traced else engine

@@ -22,6 +22,7 @@ from serve_app.config.prices import PricesSettings
 from serve_app.core import ConfigError, DataError, JournalFull, LedgerError, Query
 from serve_app.deployments.handles import EngineHandle, LedgerHandle, RouterHandle, VectorHandle
 from serve_app.deployments.lag import Measured
+from serve_app.deployments.logs import log_to_replica
 from serve_app.deployments.loopback import bind_to_node
 from serve_app.deployments.orphans import Orphans
 from serve_app.deployments.probe import NodeProbe
@@ -57,6 +58,7 @@ class GatewayServer(Measured):
         Raises ConfigError on a missing price, and LedgerError where no journal can be made.
         """
         bind_to_node()
+        log_to_replica()
         gateway_id = new_gateway_id()
         small = EngineHandle(specialists, "specialists")
         large = EngineHandle(fallback, "fallback") if fallback else None

@@ -64,7 +64,8 @@ def _serve(graph: str, config: str | None, port: int | None, report: Reporter) -
         stack.start_ray()
         _take_signals()
         stack.deploy(app, report)
-        report.ready(stack.url, stack.ray_address)
+        keys = settings.gateway
+        report.ready(stack.url, stack.ray_address, needs_key=bool(keys.api_keys or keys.admin_keys))
         failed = False
         signal.pause()
     except KeyboardInterrupt:

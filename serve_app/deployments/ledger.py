@@ -16,9 +16,11 @@ from serve_app.config import Settings
 from serve_app.config.prices import PricesSettings
 from serve_app.core import Answer, LedgerError
 from serve_app.deployments.lag import Measured
+from serve_app.deployments.logs import log_to_replica
 from serve_app.deployments.loopback import bind_to_node
 from serve_app.deployments.orphans import Orphans
 from serve_app.deployments.provisioned import ProvisionedSampler
+from serve_app.deployments.ray_metrics import RayInstruments
 from serve_app.keys import KeySnapshot, KeyStore
 from serve_app.ledger import SqlLedger
 from serve_app.ledger.price_store import PriceVersions
@@ -26,6 +28,7 @@ from serve_app.ledger.price_version import price_versions
 from serve_app.ledger.provisioned import Provisioned
 from serve_app.ledger.texts import StoredText, TextStore
 from serve_app.store import Store
+from serve_app.telemetry.counting import Counting
 
 _PRUNE_EVERY_S = 3600.0
 _LOG = logging.getLogger("ray.serve")
@@ -41,6 +44,7 @@ class LedgerServer(Measured):
         database with other prices.
         """
         bind_to_node()
+        log_to_replica()
         self._settings = settings.ledger
         store = Store(settings.ledger.url)
         self._ledger = SqlLedger(store)
@@ -48,7 +52,8 @@ class LedgerServer(Measured):
         self._prices = PriceVersions(store)
         await self.keep_prices(settings.prices)
         self._texts, self._keys, self._budgets = TextStore(store), KeyStore(store), BudgetAuthority(store)
-        self._orphans = Orphans(Path(journals), self._ledger, self._budgets.reclaim)
+        figures = Counting(RayInstruments("ledger"))
+        self._orphans = Orphans(Path(journals), self._ledger, self._budgets.reclaim, figures.lost)
         self._sampler = ProvisionedSampler(Provisioned(store))
         self._tasks = [asyncio.create_task(run()) for run in (self._orphans.run, self._sampler.run, self._prune)]
 

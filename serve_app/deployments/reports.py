@@ -5,7 +5,7 @@ import sys
 import time
 
 _EXAMPLE = """\
-  curl {url}/v1/chat/completions -H 'content-type: application/json' \\
+  curl {url}/v1/chat/completions {key}-H 'content-type: application/json' \\
     -d '{{"model": "auto", "messages": [{{"role": "user", "content": "How do I list files by size?"}}]}}'"""
 
 
@@ -25,9 +25,9 @@ class Reporter:
         """All replicas of a deployment run."""
         self._say("deployment", f"  {name} is ready ({self._elapsed_s():.0f} s)", name=name)
 
-    def ready(self, url: str, ray_address: str) -> None:
+    def ready(self, url: str, ray_address: str, needs_key: bool = False) -> None:
         """Every route answers. `ray_address` is for tools such as `serve status`."""
-        example = _EXAMPLE.format(url=url)
+        example = _EXAMPLE.format(url=url, key="-H 'authorization: Bearer KEY' " if needs_key else "")
         self._say(
             "ready",
             f"ready at {url} after {self._elapsed_s():.0f} s; Ctrl-C ends it. Try:\n{example}",

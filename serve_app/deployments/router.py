@@ -8,6 +8,7 @@ from serve_app.cache import VectorSource
 from serve_app.config.routing import RouterSettings
 from serve_app.core import ConfigError, Message, Router, RouteScore
 from serve_app.deployments.lag import Measured
+from serve_app.deployments.logs import log_to_replica
 from serve_app.deployments.loopback import bind_to_node
 
 _PROBE = (Message("user", "hello"),)
@@ -19,6 +20,7 @@ class RouterServer(Measured):
     def __init__(self, settings: RouterSettings, threads: int) -> None:
         """Loads encoder and classifier. Raises CatalogueError when the encoder is not there."""
         bind_to_node()
+        log_to_replica()
         self._settings, self._threads = settings, threads
         self._router = _load(settings, threads)
         self._vectors: VectorSource | None = None

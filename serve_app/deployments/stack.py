@@ -40,6 +40,7 @@ class Stack:
     def __init__(self, settings: Settings, run_dir: Path, port: int) -> None:
         self._settings, self._run_dir = settings, run_dir  # alone in a private folder, which goes with it
         self._port = port
+        self._deployed = False
         self.url = f"http://{settings.gateway.host}:{port}"
 
     def start_ray(self) -> None:
@@ -71,6 +72,7 @@ class Stack:
             serve.start(proxy_location="HeadOnly", http_options=http_options)
             watcher.start()
             serve.run(app, name=APP_NAME, route_prefix="/")
+            self._deployed = True
         except (RuntimeError, RayError) as error:
             raise _reason(error) from error
         finally:
@@ -117,8 +119,9 @@ class Stack:
     async def _stop_serve(self, report: Reporter) -> None:
         """Let the gateway hand its accounts over while the ledger runs; say so where it cannot. Then stop all."""
         try:
-            async with asyncio.timeout(self._settings.deployments.gateway.graceful_shutdown_s):
-                await serve.get_app_handle(APP_NAME).drain.remote()
+            if self._deployed:
+                async with asyncio.timeout(self._settings.deployments.gateway.graceful_shutdown_s):
+                    await serve.get_app_handle(APP_NAME).drain.remote()
         except (RayError, RayServeException, TimeoutError, HeadraceError) as error:
             report.cut_off(type(error).__name__)
         finally:

@@ -23,6 +23,8 @@ class Ask:
     stream: bool
     include_usage: bool
     logprobs: bool
+    tells_tier: bool = False
+    """The request named a service tier, so its answer does too."""
 
 
 def chat_ask(body: bytes, query_id: str, key_id: str | None, max_choices: int) -> Ask:
@@ -74,7 +76,8 @@ def _ask(query: Query, parsed: SamplingBody, logprobs: bool, max_choices: int) -
     if num_choices > max_choices:
         raise RequestError(f"n is {num_choices}, and this server gives at most {max_choices}.", "n", "invalid_value")
     include_usage = bool(parsed.stream_options and parsed.stream_options.include_usage)
-    return Ask(query, num_choices, bool(parsed.stream), include_usage, logprobs)
+    tells_tier = parsed.service_tier is not None
+    return Ask(query, num_choices, bool(parsed.stream), include_usage, logprobs, tells_tier)
 
 
 def _json_object(body: bytes) -> dict[str, Any]:

@@ -53,11 +53,13 @@ class Envelope:
 
     def __init__(self, ask: Ask, id_prefix: str, chunk_object: str, whole_object: str) -> None:
         self._ask, self._chunk_object, self._whole_object = ask, chunk_object, whole_object
-        self._common = {
+        self._common: dict[str, Any] = {
             "id": id_prefix + ask.query.query_id,
             "created": int(ask.query.created_at_s),
             "model": ask.query.model,
         }
+        if ask.tells_tier:
+            self._common["service_tier"] = ask.query.tier
 
     def chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         """One event. `usage` is null in all but the last where the client asked for it, as OpenAI has it."""

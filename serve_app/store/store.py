@@ -83,6 +83,7 @@ class Store:
         file = Path(self.name)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch(mode=0o600)  # who asked what, and what it cost, is for this user alone
             # When several processes switch a new file to WAL at once, some get `database is locked` in spite of the
             # busy timeout (38 of 600 tries with four processes, SQLite 3.46). The lock file is left there.
             with FileLock(f"{file}.lock", timeout=30):

@@ -32,8 +32,8 @@ def test_a_query_is_routed_answered_and_billed_the_same_streamed_and_whole(
         assert bill["route"] == route
         assert bill["outcome"] == "accepted"
         router, first = bill["attempts"][:2]
-    assert (router["node"], router["usage"]["busy_s"] > 0) == ("router", True)
-    assert first["adapter"] == (None if route == "general" else route)
+        assert (router["node"], router["usage"]["busy_s"] > 0) == ("router", True)
+        assert first["adapter"] == (None if route == "general" else route)
         assert bill["cost_usd"] > 0
     assert bills[0]["cost_usd"] == bills[1]["cost_usd"] == whole.headrace["cost_usd"]
     assert bills[0]["always_large_usd"] == bills[1]["always_large_usd"]

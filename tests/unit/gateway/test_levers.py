@@ -138,7 +138,9 @@ async def test_a_failed_request_leaves_its_idempotency_key_free(make_world):
 async def test_the_flex_tier_waits_behind_the_others_and_costs_half(make_world):
     world = make_world()
     plain = (await world.chat("easy", model="base")).json()["headrace"]
-    flex = (await world.chat("easy", model="base", service_tier="flex")).json()["headrace"]
+    answer = (await world.chat("easy", model="base", service_tier="flex")).json()
+    flex = answer["headrace"]
+    assert answer["service_tier"] == "flex"
     assert [call.priority for call in world.small.calls] == [0, -1]
     assert flex["cost_usd"] == pytest.approx(plain["cost_usd"] / 2)
     recorded = (await world.accounts())[-1]
