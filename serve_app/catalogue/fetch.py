@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -92,13 +93,13 @@ def _command(wheel: Wheel, folder: Path) -> Sequence[str]:
 
 
 def _bytes_under(folder: Path) -> int:
-    """Size of what pip has written so far; it may move files away meanwhile."""
+    """Size of what pip has written so far; it moves files and removes folders meanwhile, which `os.walk` overlooks."""
     total = 0
-    for path in folder.rglob("*.whl"):
-        try:
-            total += path.stat().st_size
-        except FileNotFoundError:
-            continue
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            if name.endswith(".whl"):
+                with contextlib.suppress(FileNotFoundError):
+                    total += (Path(parent) / name).stat().st_size
     return total
 
 

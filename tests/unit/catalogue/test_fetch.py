@@ -75,3 +75,19 @@ def test_wheel_is_found_whatever_dashes_its_name_is_written_with(world: Any, tmp
     (tmp_path / "tiny_part0-1.0-py3-none-any.whl").touch()
     (tmp_path / "tiny_part0-1.1-py3-none-any.whl").touch()
     assert wheel_in(tmp_path, wheel) == tmp_path / "tiny_part0-1.0-py3-none-any.whl"
+
+
+def test_progress_overlooks_what_pip_removes_meanwhile(tmp_path, monkeypatch):
+    """pip's temporary folders go while they are looked through."""
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "model.whl").write_bytes(b"12345")
+    scan = os.scandir
+
+    def vanishing(path):
+        if str(path).endswith("gone"):
+            raise FileNotFoundError(path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", vanishing)
+    assert fetch._bytes_under(tmp_path) == 5
