@@ -44,7 +44,8 @@ def chaos(found: dict[str, Any], circumstances: str) -> str:
         f"twice {found['duplicate']}, other sums than the client's {found['differing']}; "
         f"{found['outcomes'].get('lost', 0)} queries were lost with their gateways, and are recorded as such. "
         f"Against the same gateway with no ledger, at "
-        f"{found['overhead']['queries_per_s']} queries/s on scripted engines, a query takes "
+        f"{found['overhead']['queries_per_s']} queries/s over HTTP on scripted engines, with clients, gateway and the "
+        f"database's writer in a process each, a query takes "
         f"{found['overhead_p50_ms']:.2f} ms longer at p50 and {found['overhead_p99_ms']:.2f} ms at p99 "
         f"({whole['off']['p50']:.2f} and {whole['off']['p99']:.2f} ms without). {circumstances}."
     )

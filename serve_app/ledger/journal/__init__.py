@@ -6,8 +6,8 @@
     ROOT/OWNER-*.damaged             what could not be read of a segment, kept for a person to look at
 
 `frames` knows bytes and checksums, `records` turns accounts into them, `segment` and `folder` know files, `spare` makes
-room ahead; `Journal` is the owner's end, `adopt` is what a drainer does with the folders of dead owners. Knows no SQL
-and no HTTP. Needs a local file system with flock: POSIX, not NFS.
+room ahead, `worker` waits for the disk; `Journal` is the owner's end, `adopt` is what a drainer does with the folders
+of dead owners. Knows no SQL and no HTTP. Needs a local file system with flock: POSIX, not NFS.
 """
 
 from serve_app.ledger.journal.adopt import Adopted, adopt

@@ -4,10 +4,12 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from serve_app.core import JournalFull
 from serve_app.ledger.journal.folder import Folder
 from serve_app.ledger.journal.segment import Segment
+from serve_app.ledger.journal.worker import Worker
 
 _LOG = logging.getLogger(__name__)
 _RETRY_S = 0.5
@@ -25,7 +27,7 @@ class Spare:
         self._folder, self._segment_bytes, self._max_bytes = folder, segment_bytes, max_bytes
         self._next: Future[Segment] | None = None
         self._num_made, self._held_bytes, self._tried_at_s = 0, 0, 0.0
-        self.thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self.thread = Worker("journal")
         self._maker = ThreadPoolExecutor(1, thread_name_prefix="journal-spare")
         self._make(segment_bytes)
 
@@ -61,7 +63,7 @@ class Spare:
         except OSError as error:
             raise JournalFull(self._disk_full(error)) from error
         if segment.capacity_bytes < wanted_bytes:  # an account of a size never seen: it gets a segment of its own
-            self.thread.submit(self._remove, segment, ())
+            self.thread.submit(partial(self._remove, segment, ()))
             self._make(wanted_bytes)
             return self.take(num_bytes, over)
         self._held_bytes += segment.capacity_bytes
@@ -71,7 +73,7 @@ class Spare:
     def give_back(self, segment: Segment, behind: Sequence[Segment]) -> None:
         """Delete a segment once what was written to those `behind` it is on disk."""
         self._held_bytes -= segment.capacity_bytes
-        self.thread.submit(self._remove, segment, tuple(behind))
+        self.thread.submit(partial(self._remove, segment, tuple(behind)))
         if self._next is None:
             self._make(self._segment_bytes)
 
