@@ -44,7 +44,7 @@ format: setup ## Format and mend what the linter can
 	$(BIN)/ruff check --fix .
 
 bench: models ## Run the benches; results go to bench/results/
-	@for name in engine quantisation router router_card router_hop routing cascade semantic_cache node_speed ledger ledger_scale ledger_chaos readme_figures; do echo "== bench.$$name"; $(BIN)/python -m bench.$$name || exit 1; done
+	@for name in engine quantisation router router_card router_hop routing cascade semantic_cache node_speed autoscale_sim ledger ledger_scale ledger_chaos readme_figures; do echo "== bench.$$name"; $(BIN)/python -m bench.$$name || exit 1; done
 
 clean: ## Remove the virtual environment and caches of tools
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

@@ -89,8 +89,13 @@ def describe(error: ValidationError) -> str:
             parts.append(f"unknown key `{key}`: remove it or correct its spelling")
         elif problem["type"] == "missing":
             parts.append(f"key `{key}` is missing")
-        elif "key" in key or key.startswith("ledger") or isinstance(problem["input"], dict):
+        elif _may_be_secret(key) or isinstance(problem["input"], dict):
             parts.append(f"`{key}`: {message}")
         else:
             parts.append(f"`{key}`: {message}, got {problem['input']!r}")
     return "; ".join(parts) + "."
+
+
+def _may_be_secret(key: str) -> bool:
+    """Keys, and what may hold one: addresses with a password, headers."""
+    return key.startswith("ledger") or any(word in key for word in ("key", "url", "header"))

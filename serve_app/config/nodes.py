@@ -5,6 +5,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from serve_app.config.remote import RemoteSettings
 from serve_app.config.section import Section
 
 ADAPTER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -17,8 +18,8 @@ class NodeSettings(Section):
     model: str = Field(description="Catalogue name or local directory of the base model.")
     engine: str = Field(
         "local",
-        description="What runs the model: `local` (torch, in the replica), `fake` (scripted answers, to try a graph) "
-        "or `package.module:function` of your own.",
+        description="What runs the model: `local` (torch, in the replica), `openai` (a server elsewhere, see "
+        "`remote`), `fake` (scripted answers, to try a graph) or `package.module:function` of your own.",
     )
     max_rows: int = Field(16, ge=1, le=1024, description="Rows in one batch: calls answered at the same time.")
     max_context_tokens: int = Field(
@@ -80,6 +81,9 @@ class NodeSettings(Section):
     )
     temperature: float = Field(0.0, ge=0, le=2, description="Sampling temperature where nobody names one; 0 is greedy.")
     top_p: float = Field(1.0, gt=0, le=1, description="Nucleus share where nobody names one.")
+    remote: RemoteSettings | None = Field(
+        None, description="For `engine: openai`: the servers that answer. `model` is then only a name, for prices."
+    )
 
     @model_validator(mode="after")
     def _every_row_fits_a_step(self) -> Self:
@@ -88,6 +92,14 @@ class NodeSettings(Section):
                 f"step_tokens {self.step_tokens} is not more than max_rows {self.max_rows}; "
                 "raise step_tokens or lower max_rows"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _servers_are_there_where_they_are_asked(self) -> Self:
+        if self.engine == "openai" and self.remote is None:
+            raise ValueError("engine openai needs a section `remote` that names its servers")
+        if self.remote is not None and self.engine in ("local", "fake"):
+            raise ValueError(f"a section `remote` means nothing to engine {self.engine}; write `engine: openai`")
         return self
 
 

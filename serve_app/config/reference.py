@@ -32,7 +32,7 @@ def _section(prefix: str, model: type[BaseModel]) -> Iterator[str]:
     for name, info in model.model_fields.items():
         inner = _models_in(info.annotation)
         path = f"{prefix}.{name}" if prefix else name
-        is_section = info.annotation in inner
+        is_section = any(info.annotation in (one, one | None) for one in inner)
         nested += [(path if is_section else f"{path}.NAME", one) for one in inner]
         kind = "section" if is_section else _type_name(info.annotation)
         yield f"| `{path}` | {kind} | {_default(info, bool(inner))} | {info.description} |"

@@ -1,7 +1,8 @@
 """The engine deployment: bound as `Specialists` and as `Fallback`.
 
-It adds four things to an engine: a replica to live in, loopback, a health check, and a stream that ends the engine's
-row when the caller goes away. An engine step runs in the engine's own thread, never on the replica's loop.
+It adds five things to an engine: a replica to live in, loopback, a health check, a stream that ends the engine's row
+when the caller goes away, and a meter for autoscaling. An engine step runs in the engine's own thread, never on the
+replica's loop.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -10,11 +11,12 @@ from typing import cast
 
 from serve_app.config.nodes import AdapterSource, NodeSettings
 from serve_app.config.telemetry import TelemetrySettings
-from serve_app.core import Call, Delta, EngineInfo
+from serve_app.core import Call, Delta, EngineInfo, Usage
 from serve_app.deployments.lag import Measured
 from serve_app.deployments.logs import log_to_replica
 from serve_app.deployments.loopback import bind_to_node
 from serve_app.engines.backends import backend
+from serve_app.scaling import LoadMeter
 from serve_app.telemetry import TracedEngine, make_tracer
 
 
@@ -40,12 +42,23 @@ class EngineServer(Measured):
         engine = await backend(node.engine)(node, adapters, threads)
         traced = telemetry.traces != "off"
         self._engine = TracedEngine(engine, make_tracer(telemetry, name), name) if traced else engine
+        self._meter = LoadMeter()
 
     async def generate(self, call: Call) -> AsyncIterator[Delta]:
         """The engine's deltas; what core.Engine raises."""
-        async with aclosing(cast(AsyncGenerator[Delta], self._engine.generate(call))) as deltas:
-            async for delta in deltas:
-                yield delta
+        ticket, usage = self._meter.begin(), Usage()
+        try:
+            async with aclosing(cast(AsyncGenerator[Delta], self._engine.generate(call))) as deltas:
+                async for delta in deltas:
+                    self._meter.first(ticket)
+                    usage = delta.usage
+                    yield delta
+        finally:
+            self._meter.end(ticket, usage.prompt_tokens - usage.cached_tokens, usage.completion_tokens)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Serve reads this where the deployment autoscales; `deployments.scaling` makes targets of it."""
+        return self._meter.stats()
 
     async def info(self) -> EngineInfo:
         """The engine's state."""

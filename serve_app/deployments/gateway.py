@@ -1,7 +1,7 @@
 """The ingress deployment: the gateway's FastAPI app and the patterns, in a replica.
 
-It adds five things: handles in the place of nodes, loopback, `user_config`, a probe of every node, and the end: what is
-recorded when the replica stops is sent off first.
+It adds six things: handles in the place of nodes, loopback, `user_config`, a probe of every node, a meter for
+autoscaling, and the end: what is recorded when the replica stops is sent off first.
 """
 
 import asyncio
@@ -24,14 +24,16 @@ from serve_app.deployments.handles import EngineHandle, LedgerHandle, RouterHand
 from serve_app.deployments.lag import Measured
 from serve_app.deployments.logs import log_to_replica
 from serve_app.deployments.loopback import bind_to_node
+from serve_app.deployments.metered import MeteredMetrics
 from serve_app.deployments.orphans import Orphans
 from serve_app.deployments.probe import NodeProbe
 from serve_app.deployments.ray_metrics import RayInstruments, keep_sampling
-from serve_app.gateway import PrometheusMetrics, Services, Tunables, comparison, create_app, new_gateway_id
+from serve_app.gateway import Services, Tunables, comparison, create_app, new_gateway_id
 from serve_app.ledger import PriceBook, Recorder
 from serve_app.ledger.journal import Journal
 from serve_app.patterns import CascadeControl, Node, PatternTable
 from serve_app.patterns.shadow import ShadowReport
+from serve_app.scaling import EscalationMeter
 from serve_app.telemetry import QueryLog, make_tracer
 
 _DRAIN_STEP_S = 0.02
@@ -72,6 +74,7 @@ class GatewayServer(Measured):
             else None
         )
         adapters = tuple(settings.adapters)
+        self._meter = EscalationMeter()
         self._services = Services(
             settings=settings,
             table=PatternTable(
@@ -81,7 +84,7 @@ class GatewayServer(Measured):
             recorder=_recorder(settings.ledger, self._ledger, journals, gateway_id),
             ledger=self._ledger,
             probe=NodeProbe(small, large, router_node, self._ledger),
-            metrics=PrometheusMetrics(control, RayInstruments(gateway_id)),
+            metrics=MeteredMetrics(self._meter, control, RayInstruments(gateway_id)),
             control=control,
             engines={"specialists": small} | ({"fallback": large} if large else {}),
             vectors=_vectors(settings, router),
@@ -143,6 +146,10 @@ class GatewayServer(Measured):
             raise
         else:
             self._unkept = None
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Serve reads this where the gateway has an `autoscaling_config`: the fallback is scaled by it."""
+        return self._meter.stats()
 
     async def check_health(self) -> None:
         """Serve replaces the replica when its background work has died."""

@@ -1,4 +1,5 @@
-"""What stands behind the Engine protocol of core: `local` (torch, this process) and `fake` (scripted, for tests).
+"""What stands behind the Engine protocol of core.
 
-Importing this package imports neither; `engines.fake` needs no torch.
+`local` (torch, this process), `remote` (servers elsewhere that speak OpenAI's API) and `fake` (scripted, for tests).
+Importing this package imports none of them; only `engines.local` needs torch.
 """

@@ -1,6 +1,7 @@
 """Engine name -> the function that loads and starts it inside a replica.
 
-`local` and `fake` come with the package; `package.module:function` is anybody's own, with the shape of `Backend`.
+`local`, `openai` and `fake` come with the package; `package.module:function` is anybody's own, with the shape of
+`Backend`.
 """
 
 import asyncio
@@ -58,7 +59,19 @@ async def fake(node: NodeSettings, adapters: Mapping[str, AdapterSource], thread
     return FakeEngine(model=node.model, adapters=dict.fromkeys(adapters, "fake"))
 
 
-_SHIPPED: Mapping[str, Backend] = {"local": local, "fake": fake}
+async def openai(node: NodeSettings, adapters: Mapping[str, AdapterSource], threads: int) -> Engine:
+    """Servers elsewhere that speak OpenAI's API, as `node.remote` names them: `engine: openai`.
+
+    The servers have the adapters; nothing is read from where these lie here.
+    """
+    from serve_app.engines.remote import RemoteEngine
+
+    engine = RemoteEngine(node, tuple(adapters))
+    await engine.start()
+    return engine
+
+
+_SHIPPED: Mapping[str, Backend] = {"local": local, "fake": fake, "openai": openai}
 
 
 def backend(name: str) -> Backend:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import math
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from serve_app.core import ConfigError, EngineError, HeadraceError, Overloaded, RequestError
+from serve_app.endpoints import api_root, key_of, read_refusal, retry_after_s
 
 if TYPE_CHECKING:
     import httpx
@@ -39,8 +40,8 @@ class ChatEndpoint:
         """Raises ConfigError for an address or a key that cannot be used."""
         import httpx
 
-        self._address = _address(self.url)
-        headers = {"authorization": f"Bearer {_key(self.key_env)}"} if self.key_env else {}
+        self._address = api_root(self.url) + _PATH
+        headers = {"authorization": f"Bearer {key_of(self.key_env)}"} if self.key_env else {}
         self._client = httpx.AsyncClient(timeout=self.timeout_s, headers=headers, transport=self.transport)
         return self
 
@@ -95,34 +96,12 @@ def reply_text(answer: Mapping[str, Any]) -> str:
 
 
 def _failure(response: httpx.Response, address: str) -> HeadraceError:
-    status, said = response.status_code, _said(response)
+    status, refusal = response.status_code, read_refusal(response.status_code, response.content)
     if status in _BUSY or status >= 500:
-        return Overloaded(f"{address} answered with status {status}{said}", _retry_after_s(response))
+        return Overloaded(f"{address} answered with {refusal}", math.ceil(retry_after_s(response.headers) or 0))
     if status in _NOT_LET_IN:
-        return ConfigError(f"{address} answered with status {status}{said}; check its address, model and key.")
-    told = _error_of(response)
-    param, code = (str(told[name]) if told.get(name) else None for name in ("param", "code"))
-    return RequestError(f"{address} refused the request with status {status}{said}", param, code)
-
-
-def _said(response: httpx.Response) -> str:
-    """The server's own sentence in brackets; nothing where it is none."""
-    message = _error_of(response).get("message")
-    return "" if message is None else f" ({str(message)[:300]})"
-
-
-def _error_of(response: httpx.Response) -> Mapping[str, Any]:
-    """OpenAI's error object, or an empty one."""
-    try:
-        told = response.json()["error"]
-    except (ValueError, KeyError, TypeError):
-        return {}
-    return told if isinstance(told, dict) else {}
-
-
-def _retry_after_s(response: httpx.Response) -> int:
-    seconds = response.headers.get("retry-after", "")
-    return int(seconds) if seconds.isdecimal() else 0  # its other form, a date, is no better than our own wait
+        return ConfigError(f"{address} answered with {refusal}; check its address, model and key.")
+    return RequestError(f"{address} refused the request with {refusal}", refusal.param, refusal.code)
 
 
 def _object(response: httpx.Response, address: str) -> dict[str, Any]:
@@ -133,32 +112,3 @@ def _object(response: httpx.Response, address: str) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise EngineError(f"{address} answered with something else than a JSON object; is it a chat endpoint?")
     return answer
-
-
-def _address(url: str) -> str:
-    """The full address of an endpoint.
-
-    >>> _address("http://127.0.0.1:8000"), _address("https://host/v1/")
-    ('http://127.0.0.1:8000/v1/chat/completions', 'https://host/v1/chat/completions')
-    """
-    import httpx
-
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise ConfigError(f"The address of the endpoint cannot be read: {error}.") from error
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        raise ConfigError("An endpoint's address begins with http:// or https:// and names a host.")
-    if parsed.userinfo or parsed.query:
-        raise ConfigError("An endpoint's address may hold no user, password or query; name the key's variable.")
-    path = parsed.path.rstrip("/").removesuffix(_PATH)
-    return str(parsed.copy_with(path=(path or "/v1") + _PATH))
-
-
-def _key(variable: str) -> str:
-    key = os.environ.get(variable, "").strip()
-    if not key:
-        raise ConfigError(f"The environment variable {variable} is to hold an API key, and is not set.")
-    if not (key.isascii() and key.isprintable()):
-        raise ConfigError(f"The environment variable {variable} holds characters that no HTTP header can carry.")
-    return key

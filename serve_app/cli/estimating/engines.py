@@ -19,14 +19,15 @@ async def running(node: NodeSettings, adapters: Mapping[str, AdapterSource], thr
     """
     from serve_app.engines.backends import backend
     from serve_app.engines.local import LocalEngine
+    from serve_app.engines.remote import RemoteEngine
 
-    if node.engine not in ("local", "fake"):
+    if node.engine not in ("local", "openai", "fake"):
         raise ConfigError(f"The engine {node.engine!r} runs in a graph only: start that, and name it with --url.")
     engine = await backend(node.engine)(node.model_copy(update={"gate_cores": None}), adapters, threads)
     try:
         yield engine
     finally:
-        if isinstance(engine, LocalEngine):
+        if isinstance(engine, LocalEngine | RemoteEngine):
             await engine.close()
 
 

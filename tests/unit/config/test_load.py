@@ -121,3 +121,21 @@ def test_a_mistake_beside_a_secret_does_not_repeat_it(tmp_path: Path, text: str)
     with pytest.raises(ConfigError) as error:
         load(str(path))
     assert "SECRET" not in str(error.value)
+
+
+def test_the_example_of_a_fallback_elsewhere_in_the_deploy_page_loads(
+    tmp_path: Path, raw: dict[str, Any], repo: Path
+) -> None:
+    section = (repo / "docs" / "deploy.md").read_text(encoding="utf-8").partition("## A fallback elsewhere")[2]
+    example = yaml.safe_load(section.partition("```yaml")[2].partition("```")[0])
+    settings = load(write(tmp_path / "mine.yaml", raw | example))
+    assert settings.fallback.remote is not None
+    assert [server.api_key_env for server in settings.fallback.remote.servers] == ["OPENAI_API_KEY", None]
+
+
+def test_an_address_or_a_header_that_is_refused_is_not_repeated(tmp_path: Path, raw: dict[str, Any]) -> None:
+    server = {"base_url": "http://ada:s3cret@host", "model": "m", "headers": {"x-secret": 5}}
+    raw["fallback"] |= {"engine": "openai", "remote": {"servers": [server]}}
+    with pytest.raises(ConfigError, match=r"servers.0.base_url.*no user, password") as error:
+        load(write(tmp_path / "mine.yaml", raw))
+    assert "s3cret" not in str(error.value)

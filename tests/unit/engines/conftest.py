@@ -7,7 +7,7 @@ import json
 import threading
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ from serve_app.catalogue import ModelFiles
 from serve_app.core import Call, Delta, Message, SamplingParams
 from serve_app.engine.request import Plan, Request
 from serve_app.engines.local import EngineOptions, LocalEngine
+from serve_app.engines.remote import RemoteEngine
+from tests.unit.engines.openai_server import node_of, served
+from tests.unit.gateway.conftest import World
 
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 TEMPLATE = (
@@ -140,6 +143,53 @@ async def start(model: ModelFiles, spec: AdapterSpec) -> AsyncIterator[Start]:
 
     yield starter
     await asyncio.gather(*(engine.close() for engine in engines))
+
+
+Elsewhere = Callable[..., Awaitable[RemoteEngine]]
+
+
+@pytest.fixture
+async def elsewhere() -> AsyncIterator[Elsewhere]:
+    """Starts remote engines over apps on loopback, or over addresses; closes all of it after the test.
+
+    `server` and `remote` change these sections of the settings, further arguments the node's.
+    """
+    async with AsyncExitStack() as stack:
+
+        async def starter(*servers: Any, adapters: Sequence[str] = (), sleep: Any = asyncio.sleep, **keys: Any) -> Any:
+            urls = [one if isinstance(one, str) else await stack.enter_async_context(served(one)) for one in servers]
+            engine = RemoteEngine(node_of(*urls, **keys), adapters, sleep)
+            stack.push_async_callback(engine.close)
+            await engine.start()
+            return engine
+
+        yield starter
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[Callable[..., World]]:
+    """Builds gateways of our own over scripted engines, to be servers like others; closes them in the end."""
+    worlds: list[World] = []
+
+    def make(**fields: Any) -> World:
+        worlds.append(World(**fields))
+        return worlds[-1]
+
+    yield make
+    for world in worlds:
+        await world.close()
+
+
+async def eventually(holds: Callable[[], Any]) -> None:
+    """Wait until it does, half a second at most."""
+    async with asyncio.timeout(0.5):
+        while not holds():  # noqa: ASYNC110  (of another task's state there is no event)
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], Any]], Awaitable[None]]:
+    return eventually
 
 
 @contextmanager

@@ -28,13 +28,20 @@ async def test_fake_serves_the_configured_adapters() -> None:
     assert info.model == settings.specialists.model
 
 
+async def test_openai_serves_the_configured_adapters_by_the_names_that_a_server_has_for_them() -> None:
+    server = {"base_url": "http://127.0.0.1:9", "model": "m", "adapters": {"legal": "m-legal"}}
+    node = NodeSettings.model_validate({"model": "far", "engine": "openai", "remote": {"servers": [server]}})
+    info = await (await backend("openai")(node, {"legal": load("demo").adapters["legal"]}, 1)).info()
+    assert (info.model, dict(info.adapters)) == ("far", {"legal": "m-legal"})
+
+
 def test_an_import_path_is_anybody_s_own() -> None:
     assert backend("serve_app.engines.backends:fake") is fake
 
 
 @pytest.mark.parametrize("name", ["lokal", "no.such.module:engine", "serve_app.core:engine"])
 def test_an_unknown_engine_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"engine .* is unknown .*local, fake or package.module:function"):
+    with pytest.raises(ConfigError, match=r"engine .* is unknown .*local, fake, openai or package.module:function"):
         backend(name)
 
 

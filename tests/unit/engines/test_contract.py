@@ -6,13 +6,23 @@ import pytest
 
 from serve_app.core import DeadlineExceeded, Engine, ModelNotFound, PromptTooLong
 from serve_app.engines.fake import FakeEngine
+from tests.unit.engines.openai_server import OpenAIServer
 
 
-@pytest.fixture(params=["fake", "local"])
-async def engine(request, start) -> Engine:
+def scripted() -> FakeEngine:
+    return FakeEngine(default="one two three four five six seven", adapters={"legal": "v1"}, max_context_tokens=128)
+
+
+@pytest.fixture(params=["fake", "local", "remote", "gateway"])
+async def engine(request, start, elsewhere, gateway) -> Engine:
     if request.param == "local":
         return await start(max_context_tokens=128)
-    return FakeEngine(default="one two three four five six seven", adapters={"legal": "v1"}, max_context_tokens=128)
+    if request.param == "remote":
+        return await elsewhere(OpenAIServer(scripted()).app(), adapters=["legal"])
+    if request.param == "gateway":
+        names = {"model": "base", "adapters": {"legal": "legal"}}
+        return await elsewhere(gateway(small=scripted()).app, adapters=["legal"], server=names)
+    return scripted()
 
 
 async def test_only_the_last_delta_has_a_finish_reason_and_totals_only_grow(engine, asking, reading):

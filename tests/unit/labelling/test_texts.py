@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from serve_app.labelling.texts import bag_f1, bare_code, normalised, stated_verdict
 
-MODULES = ("texts", "chat", "scorers.text", "scorers.numeric", "scorers.choice", "scorers.verdict")
+MODULES = ("texts", "scorers.text", "scorers.numeric", "scorers.choice", "scorers.verdict")
 MORE = ("scorers.agreement", "scorers.registry", "scorers.judge")
 
 

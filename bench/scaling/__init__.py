@@ -1,0 +1,1 @@
+"""The parts of `bench.autoscale_sim`: traces, simulated nodes, policies, one run."""
