@@ -12,8 +12,8 @@ from serve_app.budgets.leases import Ask, Grant, granted
 from serve_app.budgets.spending import recorded, recorded_by
 from serve_app.budgets.tables import budget_grants
 from serve_app.budgets.windows import Span, span_at
-from serve_app.core import LedgerError
-from serve_app.store import Store, StoreError
+from serve_app.ledger.faults import store_faults
+from serve_app.store import Store
 
 T = TypeVar("T")
 
@@ -50,10 +50,8 @@ class BudgetAuthority:
         counts nothing. Returns how many grants were looked at; may be repeated. Raises LedgerError.
         """
         now_s = self._clock()
-        try:
+        with store_faults():
             used = await self._store.read(lambda connection: _recorded_by_window(connection, gateway, now_s))
-        except StoreError as error:
-            raise LedgerError(str(error)) from error
         if used:
             await self._write(lambda connection: _charge(connection, gateway, used))
         return len(used)
@@ -64,10 +62,8 @@ class BudgetAuthority:
                 connection.execute(select(func.pg_advisory_xact_lock(_LOCK_KEY)))
             return work(connection)
 
-        try:
+        with store_faults():
             return await self._store.write(locked)
-        except StoreError as error:
-            raise LedgerError(str(error)) from error
 
 
 def lease_one(connection: Connection, gateway: str, ask: Ask) -> Grant:

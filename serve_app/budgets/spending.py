@@ -7,9 +7,8 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from serve_app.budgets.amount import Amount
 from serve_app.budgets.budget import Meter
 from serve_app.budgets.windows import Span
+from serve_app.ledger.rollups import DAY_S
 from serve_app.ledger.tables import queries, rollup_groups, rollups
-
-_DAY_S = 86_400
 
 
 def recorded(connection: Connection, meter: Meter, span: Span) -> Amount:
@@ -22,7 +21,7 @@ def recorded(connection: Connection, meter: Meter, span: Span) -> Amount:
     statement = (
         select(func.sum(rollups.c.cost_nusd), func.sum(rollups.c.prompt_tokens + rollups.c.completion_tokens))
         .select_from(rollups.join(rollup_groups, rollup_groups.c.group_id == rollups.c.group_id))
-        .where(rollups.c.span_s == _DAY_S, rollups.c.start_s >= span.start_s, rollups.c.start_s < span.end_s)
+        .where(rollups.c.span_s == DAY_S, rollups.c.start_s >= span.start_s, rollups.c.start_s < span.end_s)
         .where(*_of_meter(meter, rollup_groups.c.key_id, rollup_groups.c.outcome))
     )
     return _amount(connection.execute(statement).one())
@@ -37,8 +36,8 @@ def _sum_of_queries(connection: Connection, meter: Meter, span: Span, *more: Col
     statement = select(
         func.sum(queries.c.cost_nusd), func.sum(queries.c.prompt_tokens + queries.c.completion_tokens)
     ).where(
-        queries.c.day >= span.start_s // _DAY_S,  # partitions are pruned by the day
-        queries.c.day <= (span.end_s - 1) // _DAY_S,
+        queries.c.day >= span.start_s // DAY_S,  # partitions are pruned by the day
+        queries.c.day <= (span.end_s - 1) // DAY_S,
         queries.c.created_at_s >= span.start_s,
         queries.c.created_at_s < span.end_s,
         *_of_meter(meter, queries.c.key_id, queries.c.outcome),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
+from serve_app.confidence.stored import damaged, read_object
 from serve_app.config.section import Section
 from serve_app.core import DataError
 
@@ -65,19 +66,8 @@ def write(policy: SemanticPolicy, path: Path) -> None:
 def read(path: Path) -> SemanticPolicy:
     """Load and check. Raises DataError when the file is missing, damaged or of another format."""
     again = "write it again with `headrace cache fit`"
-    try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"Cannot read the cache policy {path}: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise DataError(f"{path} is damaged (not JSON): {again}.") from error
-    if not isinstance(found, dict) or "format" not in found:
-        raise DataError(f"{path} is no cache policy (it has no format): {again}.")
-    if found["format"] != FORMAT:
-        raise DataError(f"{path} has format {found['format']!r} and this version reads {FORMAT}: {again}.")
+    found = read_object(path, "cache policy", FORMAT, again)
     try:
         return SemanticPolicy.model_validate(found)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path} is damaged ({field or 'policy'}: {first['msg']}): {again}.") from error
+        raise damaged(path, error, again) from error

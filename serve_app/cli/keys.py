@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from serve_app.cli.period import opened
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -119,18 +121,10 @@ def revoke(
 
 
 async def _with_store(url: str, work: Callable[[KeyStore], Awaitable[T]], *, read_only: bool = False) -> T:
-    from serve_app.core import LedgerError
     from serve_app.keys import KeyStore
-    from serve_app.store import Store, StoreError
 
-    store = Store(url, read_only=read_only)
-    try:
-        await store.open()
+    async with opened(url, read_only=read_only) as store:
         return await work(KeyStore(store))
-    except StoreError as error:
-        raise LedgerError(str(error)) from error
-    finally:
-        await store.close()
 
 
 def _url(ledger: str | None, new_name: str | None = None) -> str:

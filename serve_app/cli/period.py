@@ -36,17 +36,16 @@ def period(since: str | None, until: str | None) -> tuple[float | None, float | 
 @asynccontextmanager
 async def opened(url: str, *, read_only: bool = True) -> "AsyncIterator[Store]":
     """The database of a ledger. Raises LedgerError when it cannot be opened, ConfigError on a bad URL."""
-    from serve_app.core import LedgerError
-    from serve_app.store import Store, StoreError
+    from serve_app.ledger.faults import store_faults
+    from serve_app.store import Store
 
     store = Store(url, read_only=read_only)
-    try:
-        await store.open()
-        yield store
-    except StoreError as error:
-        raise LedgerError(str(error)) from error
-    finally:
-        await store.close()
+    with store_faults():
+        try:
+            await store.open()
+            yield store
+        finally:
+            await store.close()
 
 
 def console() -> "Console":

@@ -6,12 +6,13 @@ import json
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
 from serve_app.confidence.model import AcceptanceModel, Section
 from serve_app.confidence.stages import Margins
+from serve_app.confidence.stored import damaged, read_object
 from serve_app.confidence.watch.reference import Reference
 from serve_app.core import ConfigError, DataError
 
@@ -172,22 +173,11 @@ def write(policy: CascadePolicy, path: Path) -> None:
 
 def read(path: Path) -> CascadePolicy:
     """Load and check. Raises DataError when the file is missing, damaged or of another format."""
-    try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"Cannot read the cascade policy {path}: {error.strerror or error}.") from error
-    except ValueError as error:
-        raise DataError(f"{path} is damaged (not JSON): write it again with `headrace cascade fit`.") from error
     again = "write it again with `headrace cascade fit`"
-    if not isinstance(found, dict) or "format" not in found:
-        raise DataError(f"{path} is no cascade policy (it has no format): {again}.")
-    if found["format"] != FORMAT:
-        raise DataError(f"{path} has format {found['format']!r} and this version reads {FORMAT}: {again}.")
+    found = read_object(path, "cascade policy", FORMAT, again)
     try:
         return CascadePolicy.model_validate(found)
     except ConfigError as error:
         raise DataError(f"{path} cannot be used ({error}).") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path} is damaged ({field or 'policy'}: {first['msg']}): {again}.") from error
+        raise damaged(path, error, again) from error

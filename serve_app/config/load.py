@@ -41,18 +41,25 @@ def config_path(name_or_path: str | None = None) -> Path:
 def load(name_or_path: str | None = None) -> Settings:
     """Read and check the settings file. Raises ConfigError naming the key at fault."""
     path = config_path(name_or_path)
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}; check the file's permissions.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path}: not valid YAML ({_problem(error)}).") from error
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: the file must hold a mapping of sections; see docs/configuration.md.")
+    raw = read_mapping(path, "permissions", "a mapping of sections; see docs/configuration.md")
     try:
         return Settings.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(f"{path}: {describe(error)}") from error
+
+
+def read_mapping(path: Path, to_check: str, holds: str) -> dict[str, Any]:
+    """The mapping in a YAML file. Raises ConfigError: `to_check` is what to look at where the file cannot be read,
+    `holds` what it should hold."""
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}; check the file's {to_check}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid YAML ({_problem(error)}).") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: the file must hold {holds}.")
+    return raw
 
 
 class _Loader(yaml.SafeLoader):

@@ -20,6 +20,7 @@ from serve_app.config import Settings, describe
 from serve_app.config.ledger import JournalSettings, LedgerSettings
 from serve_app.config.prices import PricesSettings
 from serve_app.core import ConfigError, DataError, JournalFull, LedgerError, Query
+from serve_app.deployments.background import Background
 from serve_app.deployments.handles import EngineHandle, LedgerHandle, RouterHandle, VectorHandle
 from serve_app.deployments.lag import Measured
 from serve_app.deployments.logs import log_to_replica
@@ -96,7 +97,7 @@ class GatewayServer(Measured):
         self._configured = False
         self._unkept: PricesSettings | None = None
         """Price versions in force that the ledger has still to keep."""
-        self._tasks: list[asyncio.Task[None]] = []
+        self._background = Background()
 
     async def may_escalate(self, query: Query) -> bool:
         """`patterns.Guard`: the cascade is made before the budgets that it asks."""
@@ -119,10 +120,9 @@ class GatewayServer(Measured):
                 raise
             _LOG.error("The new user_config is refused, the old one stays in force. %s", error)
         self._configured = True
-        if not self._tasks:
+        if not self._background.started:
             await self._services.keys.begin(_KEYS_WITHIN_S)
-            work = (self._orphans.run(), keep_sampling(self._services.metrics), self._learn())
-            self._tasks = [asyncio.create_task(one) for one in work]
+            self._background.start(self._orphans.run(), keep_sampling(self._services.metrics), self._learn())
             gc.collect()
             gc.freeze()  # what a start makes stays: a collection that looks at all of it stops every query for 50 ms
 
@@ -153,9 +153,7 @@ class GatewayServer(Measured):
 
     async def check_health(self) -> None:
         """Serve replaces the replica when its background work has died."""
-        for task in self._tasks:
-            if task.done() and not task.cancelled() and (error := task.exception()):
-                raise error
+        self._background.check()
 
     async def _learn(self) -> None:
         while True:
@@ -175,9 +173,7 @@ class GatewayServer(Measured):
 
     async def close(self) -> None:
         """Send off what is recorded and take no more. Raises LedgerError saying how many accounts are not saved."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.stop()
         await self._services.close()
 
     def _shadowed(self, report: ShadowReport) -> None:

@@ -15,6 +15,7 @@ from serve_app.budgets import Ask, BudgetAuthority, Grant
 from serve_app.config import Settings
 from serve_app.config.prices import PricesSettings
 from serve_app.core import Answer, LedgerError
+from serve_app.deployments.background import Background
 from serve_app.deployments.lag import Measured
 from serve_app.deployments.logs import log_to_replica
 from serve_app.deployments.loopback import bind_to_node
@@ -55,7 +56,8 @@ class LedgerServer(Measured):
         figures = Counting(RayInstruments("ledger"))
         self._orphans = Orphans(Path(journals), self._ledger, self._budgets.reclaim, figures.lost)
         self._sampler = ProvisionedSampler(Provisioned(store))
-        self._tasks = [asyncio.create_task(run()) for run in (self._orphans.run, self._sampler.run, self._prune)]
+        self._background = Background()
+        self._background.start(self._orphans.run(), self._sampler.run(), self._prune())
 
     async def record(self, answers: Sequence[Answer]) -> None:
         """Store accounts; returns after commit."""
@@ -102,15 +104,11 @@ class LedgerServer(Measured):
 
         A new replica could not open it either, and this one answers, with an error, and is there when it comes back.
         """
-        for task in self._tasks:
-            if task.done() and not task.cancelled() and (error := task.exception()):
-                raise error
+        self._background.check()
 
     async def close(self) -> None:
         """Finish what is under way and disconnect."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.stop()
         try:
             await self._sampler.close()
         finally:

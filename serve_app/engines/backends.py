@@ -7,10 +7,10 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import fields
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from serve_app.config.named import named
 from serve_app.config.nodes import AdapterSource, NodeSettings
 from serve_app.core import ConfigError, Engine
 
@@ -78,11 +78,8 @@ def backend(name: str) -> Backend:
     """The backend of an engine name. Raises ConfigError when there is none."""
     if name in _SHIPPED:
         return _SHIPPED[name]
-    module, colon, function = name.partition(":")
     try:
-        if not colon:
-            raise ImportError("it is no import path")
-        found: Backend = getattr(import_module(module), function)
+        found: Backend = named(name)
     except (ImportError, AttributeError) as error:
         known = ", ".join(_SHIPPED)
         raise ConfigError(f"engine {name!r} is unknown ({error}); write {known} or package.module:function.") from error

@@ -7,7 +7,6 @@ waits in memory, and what does not fit is dropped and counted.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import logging
 from collections import deque
@@ -16,6 +15,7 @@ from itertools import islice
 from typing import Protocol
 
 from serve_app.config.ledger import TextsSettings
+from serve_app.config.named import named
 from serve_app.core import Answer, ConfigError, HeadraceError, Query
 from serve_app.ledger.texts import StoredText
 
@@ -129,10 +129,9 @@ def _redaction(name: str | None) -> Redact:
     """The function that the settings name; without one, texts stay as they are."""
     if name is None:
         return str
-    module, _, attribute = name.partition(":")
     try:
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+        found = named(name)
+    except (ImportError, AttributeError) as error:
         raise ConfigError(f"ledger.texts.redact is {name!r}, which cannot be imported ({error}).") from error
     if not callable(found):
         raise ConfigError(f"ledger.texts.redact is {name!r}, which is not a function.")

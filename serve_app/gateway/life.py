@@ -36,8 +36,9 @@ class LiveQuery:
         """Of all that decides answers, as it was when the response cache was asked."""
         self._found = Found()
         self._recording = Recording(num_choices)
+        self._captures = services.capture.wants(query.key_id, key is not None and key.store_texts)
         self._text: list[str] = []
-        """Of the first choice, so far."""
+        """Of the first choice, so far; empty where no text is kept."""
         self._finished = False
         self._account: Answer | None = None
 
@@ -134,7 +135,7 @@ class LiveQuery:
         for piece in pieces:
             if self._lookup:
                 self._recording.add(piece.choice_index, piece.delta)
-            if piece.choice_index == 0:
+            if self._captures and piece.choice_index == 0:
                 self._text.append(piece.delta.text)
 
     def _record(self) -> None:
@@ -164,11 +165,11 @@ class LiveQuery:
         The response cache takes none that something else would answer by now, such as another adapter version, and
         none that the large model was to give, had there been budget.
         """
-        services, account, key = self._services, self.account, self._key
+        services, account = self._services, self.account
         if self._found.answer is None:
             services.fingerprint.answered(account.attempts)
             as_before = services.fingerprint.value == self._fingerprint
             if self._lookup and as_before and not self._trace.lacked_budget:
                 services.cache.put(self._lookup, self._recording.answer(account), self._found.vector)
-        if account.outcome == "accepted" and services.capture.wants(account.key_id, bool(key and key.store_texts)):
+        if self._captures and account.outcome == "accepted":
             services.capture.keep(self._query, "".join(self._text), account)

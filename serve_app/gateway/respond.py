@@ -94,7 +94,8 @@ class QueryResponse(Response):
 
 def warning_header(live: LiveQuery) -> dict[str, str]:
     """Tells a client of budgets that are nearly used up."""
-    return {WARNING_HEADER: "; ".join(live.warnings)} if live.warnings else {}
+    warnings = live.warnings
+    return {WARNING_HEADER: "; ".join(warnings)} if warnings else {}
 
 
 async def _send_body(send: Send, body: bytes, last: bool = False) -> None:

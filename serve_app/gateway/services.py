@@ -156,8 +156,7 @@ class Services:
 
     async def close(self) -> None:
         """End background work and hand everything over. Raises LedgerError saying how many accounts are not saved."""
-        if self.control:
-            await self.control.close()
+        await self.stop_shadows()
         await self.capture.close()
         await self.budgets.close()
         await self.keys.close()

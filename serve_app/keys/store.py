@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from serve_app.config.budgets import Limit
-from serve_app.core import LedgerError, RequestError
+from serve_app.core import RequestError
 from serve_app.keys.key import Key
 from serve_app.keys.record import KeyRecord, KeySnapshot
 from serve_app.keys.secret import digest_of, new_secret
 from serve_app.keys.tables import api_keys
-from serve_app.store import Store, StoreError
+from serve_app.ledger.faults import store_faults
+from serve_app.store import Store
 
 T = TypeVar("T")
 
@@ -60,10 +61,8 @@ class KeyStore:
         return await self._run(self._store.read, _snapshot)
 
     async def _run(self, run: Callable[[Callable[[Connection], T]], Any], work: Callable[[Connection], T]) -> T:
-        try:
+        with store_faults():
             result: T = await run(work)
-        except StoreError as error:
-            raise LedgerError(str(error)) from error
         return result
 
 

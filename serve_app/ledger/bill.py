@@ -16,16 +16,17 @@ from typing import Any, Literal, cast
 from sqlalchemy import Connection
 
 from serve_app.config.prices import Deployment
-from serve_app.core import NANO_USD, LedgerError
+from serve_app.core import NANO_USD
 from serve_app.ledger.always_large import AlwaysLarge, always_large
 from serve_app.ledger.bill_rows import GroupUse, HourUse, read_always_large, read_groups, read_hours, read_pruned_days
+from serve_app.ledger.faults import store_faults
 from serve_app.ledger.levers import CACHE_NODE
 from serve_app.ledger.pricebook import PriceBook
 from serve_app.ledger.provisioned import HOUR_NS, HOUR_S, ReplicaTime, read_provisioned
 from serve_app.ledger.public import usd
 from serve_app.ledger.rates import half_up
 from serve_app.ledger.shares import Share, shares_of
-from serve_app.store import Store, StoreError
+from serve_app.store import Store
 
 UTILISATION = Fraction(3, 5)
 
@@ -156,10 +157,8 @@ async def read_facts(store: Store, since_s: float, until_s: float, group_by: str
             read_pruned_days(connection, first_s, end_s),
         )
 
-    try:
+    with store_faults():
         return await store.read(read)
-    except StoreError as error:
-        raise LedgerError(str(error)) from error
 
 
 def make_bill(

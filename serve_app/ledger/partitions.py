@@ -4,10 +4,10 @@ import math
 from collections.abc import Iterable
 
 from sqlalchemy import ColumnElement, Connection, delete, func, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from serve_app.ledger.rollups import DAY_S
 from serve_app.ledger.tables import attempts, ledger_days, queries
+from serve_app.store import insert_into
 
 _LOCK_KEY = 0x4865616472616365 + 1
 """PostgreSQL advisory lock of whoever makes or drops partitions."""
@@ -34,14 +34,12 @@ def add_days(connection: Connection, days: Iterable[int]) -> None:
     missing = sorted(set(wanted) - set(known))
     if not missing:
         return
-    postgres = connection.dialect.name == "postgresql"
-    if postgres:
+    if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
         for day in missing:
             for table in _PARTITIONED:
                 _make_partition(connection, table, day)
-    dialect_insert = postgresql.insert if postgres else sqlite.insert
-    connection.execute(dialect_insert(ledger_days).on_conflict_do_nothing(), [{"day": day} for day in missing])
+    connection.execute(insert_into(connection, ledger_days).on_conflict_do_nothing(), [{"day": day} for day in missing])
 
 
 def of_day(connection: Connection, day: int) -> list[ColumnElement[bool]]:

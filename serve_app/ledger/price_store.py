@@ -7,10 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from serve_app.core import ConfigError, LedgerError
+from serve_app.core import ConfigError
+from serve_app.ledger.faults import store_faults
 from serve_app.ledger.price_version import PriceVersion
 from serve_app.ledger.tables import price_versions
-from serve_app.store import Store, StoreError
+from serve_app.store import Store
 
 
 class PriceVersions:
@@ -25,17 +26,13 @@ class PriceVersions:
         Raises LedgerError when the database cannot be used.
         """
         wanted = tuple(versions)
-        try:
+        with store_faults():
             await self._store.write(lambda connection: _keep(connection, wanted))
-        except StoreError as error:
-            raise LedgerError(str(error)) from error
 
     async def all(self) -> list[dict[str, Any]]:
         """Every stored version as its document, with `digest` and `stored_at_s`, earliest first. Raises LedgerError."""
-        try:
+        with store_faults():
             return await self._store.read(_all)
-        except StoreError as error:
-            raise LedgerError(str(error)) from error
 
 
 def _keep(connection: Connection, versions: tuple[PriceVersion, ...]) -> None:

@@ -4,11 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from serve_app.core import LedgerError
+from serve_app.ledger.faults import store_faults
 from serve_app.ledger.tables import provisioned
-from serve_app.store import Store, StoreError
+from serve_app.store import Store, insert_into
 
 HOUR_S = 3600
 HOUR_NS = HOUR_S * 1_000_000_000
@@ -84,10 +83,8 @@ class Provisioned:
         rows = [{"hour_s": time.hour_s, "deployment": time.deployment, "replica_ns": time.replica_ns} for time in times]
         if not rows:
             return
-        try:
+        with store_faults():
             await self._store.write(lambda connection: _add(connection, rows))
-        except StoreError as error:
-            raise LedgerError(str(error)) from error
 
 
 def read_provisioned(connection: Connection, since_s: int, until_s: int) -> list[ReplicaTime]:
@@ -101,8 +98,7 @@ def read_provisioned(connection: Connection, since_s: int, until_s: int) -> list
 
 
 def _add(connection: Connection, rows: list[dict[str, object]]) -> None:
-    dialect_insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = dialect_insert(provisioned)
+    statement = insert_into(connection, provisioned)
     both = provisioned.c.replica_ns + statement.excluded.replica_ns
     connection.execute(
         statement.on_conflict_do_update(index_elements=["hour_s", "deployment"], set_={"replica_ns": both}), rows

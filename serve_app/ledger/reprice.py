@@ -13,12 +13,13 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, tuple_
 
-from serve_app.core import Answer, ConfigError, LedgerError
+from serve_app.core import Answer, ConfigError
+from serve_app.ledger.faults import store_faults
 from serve_app.ledger.pricebook import PriceBook
 from serve_app.ledger.public import usd
 from serve_app.ledger.rows import answer_of
 from serve_app.ledger.tables import attempts, queries, repriced_queries, repricings
-from serve_app.store import Store, StoreError
+from serve_app.store import Store
 
 _ACCOUNTS_AT_A_TIME = 2000
 _Place = tuple[int, str]
@@ -107,16 +108,15 @@ async def reprice(
     LedgerError when the database cannot be used.
     """
     found = Repricing(repricing_id=uuid.uuid4().hex if save else None)
-    try:
-        await _reprice_all(store, book, found, since_s, until_s)
-        if found.repricing_id is not None:
-            await store.write(partial(_conclude, found=found, since_s=since_s, until_s=until_s))
-    except StoreError as error:
-        raise LedgerError(str(error)) from error
-    except ConfigError:
-        if found.repricing_id is not None:
-            await store.write(partial(_forget, repricing_id=found.repricing_id))
-        raise
+    with store_faults():
+        try:
+            await _reprice_all(store, book, found, since_s, until_s)
+            if found.repricing_id is not None:
+                await store.write(partial(_conclude, found=found, since_s=since_s, until_s=until_s))
+        except ConfigError:
+            if found.repricing_id is not None:
+                await store.write(partial(_forget, repricing_id=found.repricing_id))
+            raise
     return found
 
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text
-from sqlalchemy.dialects import postgresql, sqlite
 
 from serve_app.ledger.latency import pack, unpack
 from serve_app.ledger.tables import rollup_groups, rollups
+from serve_app.store import insert_into
 
 HOUR_S = 3600
 DAY_S = 86_400
@@ -99,12 +99,10 @@ def add_to_totals(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
     if not rows:
         return
     found, groups = increases(rows)
-    postgres = connection.dialect.name == "postgresql"
-    if postgres:  # counts of latencies are read, added to and written back: one writer at a time
+    if connection.dialect.name == "postgresql":  # latency counts are read, added to and written back: one at a time
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
-    dialect_insert = postgresql.insert if postgres else sqlite.insert
-    connection.execute(dialect_insert(rollup_groups).on_conflict_do_nothing(), list(groups.values()))
-    adding = dialect_insert(rollups)
+    connection.execute(insert_into(connection, rollup_groups).on_conflict_do_nothing(), list(groups.values()))
+    adding = insert_into(connection, rollups)
     sums = {name: rollups.c[name] + adding.excluded[name] for name in SUM_COLUMNS}
     counts = {name: adding.excluded[name] for name in ("ms_histogram", "first_token_histogram")}
     statement = adding.on_conflict_do_update(index_elements=list(rollups.primary_key.columns), set_=sums | counts)

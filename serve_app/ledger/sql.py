@@ -12,10 +12,11 @@ from sqlalchemy import Connection
 from serve_app.core import Answer, LedgerError
 from serve_app.ledger import audits, export
 from serve_app.ledger.accounts import find_account, insert_accounts, recent_accounts
+from serve_app.ledger.faults import store_faults
 from serve_app.ledger.partitions import day_of, drop_some, kept_days
 from serve_app.ledger.public import stored_account
 from serve_app.ledger.stats import Spend, check_group_by, read_stats, spend
-from serve_app.store import Store, StoreError
+from serve_app.store import Store
 
 T = TypeVar("T")
 
@@ -43,10 +44,8 @@ class SqlLedger:
 
     async def open(self) -> None:
         """Connect, and unless `read_only` create and upgrade the tables. Raises LedgerError."""
-        try:
+        with store_faults():
             await self.store.open()
-        except StoreError as error:
-            raise LedgerError(str(error)) from error
 
     async def close(self) -> None:
         """Finish what is under way and disconnect."""
@@ -127,13 +126,9 @@ class SqlLedger:
         return Pruned(len(days), num_queries)
 
     async def _read(self, work: Callable[[Connection], T]) -> T:
-        try:
+        with store_faults():
             return await self.store.read(work)
-        except StoreError as error:
-            raise LedgerError(str(error)) from error
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
-        try:
+        with store_faults():
             return await self.store.write(work)
-        except StoreError as error:
-            raise LedgerError(str(error)) from error

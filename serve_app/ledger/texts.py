@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
-from serve_app.core import LedgerError
+from serve_app.ledger.faults import store_faults
+from serve_app.ledger.partitions import day_of
 from serve_app.ledger.tables import texts
-from serve_app.store import Store, StoreError
+from serve_app.store import Store, insert_into
 
-_DAY_S = 86_400
 _TEXTS_AT_A_TIME = 2000
 
 
@@ -45,21 +44,17 @@ class TextStore:
 
     async def put(self, stored: Sequence[StoredText]) -> None:
         """Keep texts; a query that has some already keeps those. Raises LedgerError."""
-        rows = [{**asdict(text), "day": int(text.created_at_s // _DAY_S)} for text in stored]
+        rows = [{**asdict(text), "day": day_of(text.created_at_s)} for text in stored]
         if not rows:
             return
-        try:
+        with store_faults():
             await self._store.write(lambda connection: _insert(connection, rows))
-        except StoreError as error:
-            raise LedgerError(str(error)) from error
 
     async def of(self, query_id: str) -> StoredText | None:
         """The texts of one query, or None. Raises LedgerError."""
         statement = select(*(texts.c[name] for name in StoredText.__slots__)).where(texts.c.query_id == query_id)
-        try:
+        with store_faults():
             row = await self._store.read(lambda connection: connection.execute(statement).one_or_none())
-        except StoreError as error:
-            raise LedgerError(str(error)) from error
         return None if row is None else StoredText(*row)
 
     async def prune(self, retention_days: int, now_s: float) -> int:
@@ -67,17 +62,14 @@ class TextStore:
 
         In transactions of its own, so that accounts are stored and budgets granted meanwhile.
         """
-        oldest, num_deleted = int(now_s // _DAY_S) - retention_days, 0
+        oldest, num_deleted = day_of(now_s) - retention_days, 0
         some = select(texts.c.query_id).where(texts.c.day < oldest).limit(_TEXTS_AT_A_TIME)
         statement = delete(texts).where(texts.c.query_id.in_(some))
-        try:
+        with store_faults():
             while count := await self._store.write(lambda connection: connection.execute(statement).rowcount):
                 num_deleted += count
-        except StoreError as error:
-            raise LedgerError(str(error)) from error
         return num_deleted
 
 
 def _insert(connection: Connection, rows: list[dict[str, object]]) -> None:
-    dialect_insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    connection.execute(dialect_insert(texts).on_conflict_do_nothing(index_elements=["query_id"]), rows)
+    connection.execute(insert_into(connection, texts).on_conflict_do_nothing(index_elements=["query_id"]), rows)

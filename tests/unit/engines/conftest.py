@@ -25,7 +25,7 @@ from serve_app.engine.request import Plan, Request
 from serve_app.engines.local import EngineOptions, LocalEngine
 from serve_app.engines.remote import RemoteEngine
 from tests.unit.engines.openai_server import node_of, served
-from tests.unit.gateway.conftest import World
+from tests.unit.gateway.conftest import World, open_worlds
 
 SPECIALS = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 TEMPLATE = (
@@ -168,16 +168,9 @@ async def elsewhere() -> AsyncIterator[Elsewhere]:
 
 @pytest.fixture
 async def gateway() -> AsyncIterator[Callable[..., World]]:
-    """Builds gateways of our own over scripted engines, to be servers like others; closes them in the end."""
-    worlds: list[World] = []
-
-    def make(**fields: Any) -> World:
-        worlds.append(World(**fields))
-        return worlds[-1]
-
-    yield make
-    for world in worlds:
-        await world.close()
+    """Builds gateways of our own over scripted engines, to be servers like others."""
+    async with open_worlds() as make:
+        yield make
 
 
 async def eventually(holds: Callable[[], Any]) -> None:

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -145,8 +146,8 @@ class World:
         await self.http.aclose()
 
 
-@pytest_asyncio.fixture
-async def make_world() -> AsyncIterator[Callable[..., World]]:
+@asynccontextmanager
+async def open_worlds() -> AsyncIterator[Callable[..., World]]:
     """Builds gateways; closes them in the end."""
     worlds: list[World] = []
 
@@ -157,6 +158,13 @@ async def make_world() -> AsyncIterator[Callable[..., World]]:
     yield make
     for world in worlds:
         await world.close()
+
+
+@pytest_asyncio.fixture
+async def make_world() -> AsyncIterator[Callable[..., World]]:
+    """Builds gateways."""
+    async with open_worlds() as make:
+        yield make
 
 
 @pytest.fixture
