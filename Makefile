@@ -2,33 +2,49 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+SERVES := $(VENV)/.serves
 STAMP := $(VENV)/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+UNIT := $(BIN)/pytest -q -n 2 --dist loadfile tests/unit
 DEMO_MODELS := smollm2-135m-instruct qwen2.5-coder-0.5b-instruct all-minilm-l6-v2
 
-.PHONY: help setup models serve test test-unit lint typecheck format bench clean
+.PHONY: help setup models serve docs test test-cluster test-unit lint typecheck format bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
 
 setup: $(STAMP) ## Make .venv and install Headrace with its development tools
 
-$(STAMP): pyproject.toml
+$(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("Headrace needs Python 3.11 or newer; name one: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable '.[dev]'
+
+$(STAMP): pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --editable '.[dev]'
+	@touch $@ $(SERVES)
+
+$(SERVES): pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --editable .
 	@touch $@
 
-models: setup ## Pull the three models of the demo profile
+models: $(SERVES) ## Pull the three models of the demo profile
 	$(BIN)/headrace models pull $(DEMO_MODELS)
 
 serve: models ## Bring up the production graph on 127.0.0.1:8000; Ctrl-C ends it
 	$(BIN)/headrace serve
 
-test: models ## Run all tests: unit, real models, real Ray
-	$(BIN)/pytest -q
+test: setup models ## Run unit tests, real models and real Ray, but for what `test-cluster` runs
+	$(UNIT)
+	$(BIN)/pytest -q -m "not cluster" --ignore=tests/unit
 
-test-unit: setup ## Run the unit tests: no Ray, no model
-	$(BIN)/pytest -q tests/unit
+test-cluster: setup models ## Run the long ones: running graphs are killed, updated, scaled; several nodes
+	$(BIN)/pytest -q -m cluster
+
+test-unit: setup ## Run the unit tests, on two cores and with a fifth of the examples: no Ray, no model, no process or server
+	$(UNIT) --hypothesis-profile=quick
+
+docs: setup ## Build the documentation into build/site; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 lint: setup ## Check format, lint, layers and types
 	$(BIN)/ruff format --check .
@@ -43,8 +59,8 @@ format: setup ## Format and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: models ## Run the benches; results go to bench/results/
-	@for name in engine quantisation router router_card router_hop routing cascade semantic_cache node_speed autoscale_sim ledger ledger_scale ledger_chaos readme_figures; do echo "== bench.$$name"; $(BIN)/python -m bench.$$name || exit 1; done
+bench: setup models ## Run all benches, then the report; results go to bench/results/ (make bench BENCH=--quick)
+	$(BIN)/python -m bench.all $(BENCH)
 
 clean: ## Remove the virtual environment and caches of tools
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info build

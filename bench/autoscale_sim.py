@@ -50,15 +50,14 @@ RAY = {
 def plans(shapes: Mapping[str, NodeShape]) -> dict[str, Any]:
     """The policy's settings: one set for all traces, with the speeds of the shapes."""
     return {
-        "Specialists": {"engine": {"tokens_per_s": shapes["Specialists"].tokens_per_s, "call_tokens": 90}},
-        "Fallback": {
+        "specialists": {"engine": {"tokens_per_s": shapes["Specialists"].tokens_per_s, "call_tokens": 90}},
+        "fallback": {
             "engine": {
                 "tokens_per_s": shapes["Fallback"].tokens_per_s,
                 "call_tokens": 100,
                 "residence_s": 16,
                 "max_delay_s": 3,
             },
-            "fed_by": "escalations",
             "warm_up_s": shapes["Fallback"].start_s,
         },
     }

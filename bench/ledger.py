@@ -24,12 +24,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import machine
+from bench.machine import REPO
 from serve_app.config.prices import PricesSettings
 from serve_app.core import Answer, Attempt, Opening, Usage
 from serve_app.ledger import PriceBook, Recorder, SqlLedger
 from serve_app.ledger.journal import Journal
 
-REPO = Path(__file__).resolve().parent.parent
 PRICES = PricesSettings.model_validate(
     {
         "version": "bench",

@@ -34,7 +34,7 @@ from bench import machine
 from bench.postgres import Cluster, private_cluster
 from serve_app.core import NANO_USD, Answer, Attempt, Usage
 from serve_app.ledger import SqlLedger
-from serve_app.ledger.rollups import DAY_S, HOUR_S
+from serve_app.ledger.times import DAY_S, HOUR_S
 
 BATCH_SIZE = 5000
 START_S = 20_000 * DAY_S

@@ -1,4 +1,4 @@
-"""What a reader needs to judge a figure: command, commit, processor, load, versions. Imported by the benches."""
+"""What a reader needs to judge a figure: command, commit, processor, load, versions. And where benches find things."""
 
 import os
 import platform
@@ -12,6 +12,8 @@ from typing import Any
 
 REPO = Path(__file__).resolve().parent.parent
 RESULTS = REPO / "bench" / "results"
+DATA = Path(os.environ.get("HEADRACE_DATA", REPO.parent / "shared" / "data"))
+"""Folder of the public data sets; it need not be there."""
 
 
 def describe(*packages: str) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,11 +28,11 @@ from torch.nn import functional
 from transformers import AutoTokenizer
 
 from bench import machine
+from bench.machine import DATA
 from serve_app.catalogue import entries, resolve
 from serve_app.engine.linear import KINDS, make_linear
 from serve_app.engine.load import load_model
 
-DATA = Path(os.environ.get("HEADRACE_DATA", machine.REPO.parent / "shared" / "data"))
 SOURCES = {
     "self_instruct_seed/all.jsonl": ("instruction", "input", "output"),
     "medquad/test.jsonl": ("question", None, "answer"),

@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import hashlib
 import json
-import os
 import re
 import tempfile
 import time
@@ -28,6 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from bench import machine
+from bench.machine import REPO
 from serve_app.catalogue import resolve
 from serve_app.core import Message
 from serve_app.encoder import Encoder
@@ -40,8 +40,7 @@ from serve_app.training.router.data import encoded
 from serve_app.training.router.folds import out_of_fold, predict
 from serve_app.training.router.train import train_on
 
-REPO = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get("HEADRACE_DATA", REPO.parent / "shared" / "data")) / "routing"
+DATA = machine.DATA / "routing"
 LAY_TEST = REPO / "tests" / "data" / "router_lay_test.jsonl"
 LAY_TRAIN = [REPO / "serve_app" / "training" / "data" / f"router_{name}.jsonl" for name in ("lay", "glossary", "exam")]
 PUBLIC_TRAIN = DATA / "train.jsonl"

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
-REPO = Path(__file__).resolve().parent.parent
+from bench.machine import REPO
+
 SHIPPED = REPO / "serve_app" / "router" / "shipped"
 RESULTS = REPO / "bench" / "results" / "router.json"
 

@@ -31,12 +31,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import machine
+from bench.machine import REPO
 from serve_app.config import profiles
 from serve_app.core import Message
 from serve_app.deployments.switches import every_node
 from serve_app.router import read_rows
 
-REPO = Path(__file__).resolve().parent.parent
 EVERYDAY = REPO / "tests" / "data" / "router_lay_test.jsonl"
 _WORDS = re.findall(
     r"\w+", "my the landlord doctor code river wants to keep all of our money until next summer and then leave"

@@ -38,6 +38,7 @@ from rich.table import Table
 from scipy.stats import binom, binomtest
 
 from bench import machine
+from bench.machine import DATA
 from serve_app.cache import Recording, ResponseCache
 from serve_app.cache.encoded import EncoderVectors
 from serve_app.cache.fitting import DESIGN_SHARE, Fitted, fit
@@ -50,7 +51,6 @@ from serve_app.confidence.risk import Chosen, empirical
 from serve_app.config.cache import CacheSettings
 from serve_app.core import Answer, Attempt, Delta, Message, Query, SamplingParams, TokenStat, Usage
 
-DATA = Path(os.environ.get("HEADRACE_DATA", machine.REPO.parent / "shared" / "data"))
 ENCODER = "all-minilm-l6-v2"
 THRESHOLDS = (0.7, 0.75, 0.8, 0.85, 0.9, 0.925, 0.95, 0.975, 0.99)
 ALPHAS = (0.02, 0.05, 0.1)

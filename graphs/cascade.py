@@ -2,6 +2,7 @@
 
 HTTP ─▶ Gateway ─┬─▶ Specialists   base + adapters
                  ├─▶ Fallback      the large model
+                 ├─▶ Retriever     question ─▶ passages, with rag.enabled
                  └─▶ Ledger        every attempt ─▶ SQL
 """
 
@@ -13,11 +14,13 @@ from serve_app.deployments import bind
 
 def build(settings: Settings) -> Application:
     """Models: `auto` and `cascade` (base, then large), `large`, `base` and each adapter."""
+    ledger = bind.ledger(settings)
     return bind.gateway(
         settings,
-        specialists=bind.specialists(settings),
+        specialists=bind.specialists(settings, ledger),
         fallback=bind.fallback(settings),
-        ledger=bind.ledger(settings),
+        retriever=bind.retriever(settings),
+        ledger=ledger,
     )
 
 

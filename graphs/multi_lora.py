@@ -1,6 +1,7 @@
 """Many adapters on one base, chosen by name.
 
 HTTP ─▶ Gateway ─┬─▶ Specialists   base + adapters
+                 ├─▶ Retriever     question ─▶ passages, with rag.enabled
                  └─▶ Ledger        every attempt ─▶ SQL
 """
 
@@ -12,7 +13,13 @@ from serve_app.deployments import bind
 
 def build(settings: Settings) -> Application:
     """Models: `base` and each adapter; `auto` is the base."""
-    return bind.gateway(settings, specialists=bind.specialists(settings), ledger=bind.ledger(settings))
+    ledger = bind.ledger(settings)
+    return bind.gateway(
+        settings,
+        specialists=bind.specialists(settings, ledger),
+        retriever=bind.retriever(settings),
+        ledger=ledger,
+    )
 
 
 app = build(load())

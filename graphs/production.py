@@ -3,6 +3,7 @@
 HTTP ─▶ Gateway ─┬─▶ Router        text ─▶ domain
                  ├─▶ Specialists   base + adapters
                  ├─▶ Fallback      the large model
+                 ├─▶ Retriever     question ─▶ passages, with rag.enabled
                  └─▶ Ledger        every attempt ─▶ SQL
 """
 
@@ -14,12 +15,14 @@ from serve_app.deployments import bind
 
 def build(settings: Settings) -> Application:
     """Models: `auto` (routed, then large), `router`, `cascade`, `large`, `base` and each adapter."""
+    ledger = bind.ledger(settings)
     return bind.gateway(
         settings,
-        specialists=bind.specialists(settings),
+        specialists=bind.specialists(settings, ledger),
         fallback=bind.fallback(settings),
-        router=bind.router(settings),
-        ledger=bind.ledger(settings),
+        router=bind.router(settings, ledger),
+        retriever=bind.retriever(settings),
+        ledger=ledger,
     )
 
 

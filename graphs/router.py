@@ -2,6 +2,7 @@
 
 HTTP ─▶ Gateway ─┬─▶ Router        text ─▶ domain
                  ├─▶ Specialists   base + adapters
+                 ├─▶ Retriever     question ─▶ passages, with rag.enabled
                  └─▶ Ledger        every attempt ─▶ SQL
 """
 
@@ -13,11 +14,13 @@ from serve_app.deployments import bind
 
 def build(settings: Settings) -> Application:
     """Models: `auto` (routed), `router`, `base` and each adapter."""
+    ledger = bind.ledger(settings)
     return bind.gateway(
         settings,
-        specialists=bind.specialists(settings),
-        router=bind.router(settings),
-        ledger=bind.ledger(settings),
+        specialists=bind.specialists(settings, ledger),
+        router=bind.router(settings, ledger),
+        retriever=bind.retriever(settings),
+        ledger=ledger,
     )
 
 

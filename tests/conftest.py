@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     from bench.postgres import Cluster
 
 # In CI each commit is judged by the same examples, so that a result can be repeated; elsewhere new ones are tried.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# None has a deadline: on a machine that is busy with something else an example may take seconds.
+settings.register_profile("ci", derandomize=True, deadline=None)
+# `make test-unit` tries a fifth of the examples: `--hypothesis-profile=quick`.
+settings.register_profile("anywhere", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "anywhere")
+settings.register_profile("quick", settings(), max_examples=20)
 
 REPO = Path(__file__).resolve().parent.parent
 # Tiny models are computed faster by one thread than by several that wait for each other; read when torch is imported.
@@ -25,7 +28,7 @@ MARKED_FOLDERS = {"chromium": "chromium", "models": "models", "ray": "ray"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """tests/models and tests/ray mark their tests, and so does PostgreSQL; everything else is a unit test."""
+    """Folders mark their tests, and so does PostgreSQL."""
     for item in items:
         folder = Path(item.path).relative_to(REPO / "tests").parts[0]
         if folder in MARKED_FOLDERS:
@@ -46,6 +49,15 @@ def data_dir() -> Path:
     path = Path(os.environ.get("HEADRACE_DATA", REPO.parent / "shared" / "data"))
     if not path.is_dir():
         pytest.skip(f"public data sets are not at {path}; set HEADRACE_DATA")
+    return path
+
+
+@pytest.fixture(scope="session")
+def vllm_python() -> str:
+    """The interpreter of an environment with vLLM in it; skips where there is none."""
+    path = os.environ.get("HEADRACE_VLLM_PYTHON")
+    if not path:
+        pytest.skip("HEADRACE_VLLM_PYTHON names no interpreter with vLLM; docs/vllm.md tells how to make one")
     return path
 
 

@@ -1,0 +1,1 @@
+"""The cascade on recorded outcomes of the shipped models. `python -m bench.cascade`; see its `__main__`."""

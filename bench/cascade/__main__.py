@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,10 +25,10 @@ from bench.cascade.outcomes import OUTCOMES
 from bench.cascade.plot import draw
 from bench.cascade.profile import OPTIONS, TESTED, Effort, measure
 from bench.cascade.show import show
+from bench.machine import DATA
 from serve_app.training.cascade.fit import fit
 from serve_app.training.cascade.outcomes import read_attempts
 
-DATA = Path(os.environ.get("HEADRACE_DATA", machine.REPO.parent / "shared" / "data"))
 NUM_TIMED = 80
 QUICK = Effort({"right_third": 200, "stated_third": 100}, bootstrap=400, prices=("by_parameters",))
 

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 
 from bench.chaos.tally import End, Seen, told
+from bench.load.client import ID_HEADER
 
-ID_HEADER = "x-headrace-query-id"
 _PAUSE_AFTER_ERROR_S = 0.1
 _TIMEOUT_S = 20.0
 

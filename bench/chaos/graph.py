@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,24 +50,49 @@ class Graph:
                 continue
         return found
 
-    def kill(self, deployment: str) -> int:
-        """`kill -9` one replica; returns its process id."""
-        victim = self.replicas(deployment)[0]
+    def cpu_s(self) -> dict[str, float]:
+        """Processor time so far of each deployment's replicas, of HAProxy, and of all else that Ray runs, `ray`."""
+        found: dict[str, float] = {}
+        for process in psutil.Process(self._process.pid).children(recursive=True):
+            try:
+                command, times = " ".join(process.cmdline()), process.cpu_times()
+            except psutil.Error:  # it has just gone
+                continue
+            role = _role(command)
+            found[role] = found.get(role, 0.0) + times.user + times.system
+        return found
+
+    def kill(self, deployment: str, most: Callable[[psutil.Process], int] | None = None) -> int:
+        """`kill -9` one replica, the one with the most of something where that is given; returns its process id."""
+        replicas = self.replicas(deployment)
+        victim = max(replicas, key=most) if most else replicas[0]
         victim.kill()
         return int(victim.pid)
 
 
+def _role(command: str) -> str:
+    _, replica, name = command.partition("ServeReplica:")
+    if replica:
+        return name.partition(":")[2].strip().lower()
+    return "haproxy" if "haproxy" in command else "ray"
+
+
 @contextmanager
-def running(settings: Path, log: Path) -> Iterator[Graph]:
-    """Start the graph, and stop it as Ctrl-C does. Raises RuntimeError with the launcher's words."""
+def running(
+    settings: Path, log: Path, graph: str = "cascade", program: str = "serve_app.deployments.launch"
+) -> Iterator[Graph]:
+    """Start a graph of `graphs/`, and stop it as Ctrl-C does. Raises RuntimeError with the launcher's words.
+
+    `program`: a module that takes the launcher's options and tells what it tells.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    arguments = ["--graph", "cascade", "--config", str(settings), "--port", str(port), "--json"]
+    arguments = ["--graph", graph, "--config", str(settings), "--port", str(port), "--json"]
     path = os.pathsep.join([str(REPO), os.environ.get("PYTHONPATH", "")])
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "serve_app.deployments.launch", *arguments],
+            [sys.executable, "-m", program, *arguments],
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,

@@ -11,7 +11,6 @@ import asyncio
 import gc
 import json
 import random
-import selectors
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any, get_args
 import numpy as np
 
 from bench.chaos.overhead_gateway import Gateway, Way
+from bench.load.client import precise_loop
 
 WAYS: tuple[Way, ...] = get_args(Way)
 _ESCALATED_SHARE, _STREAMED_SHARE = 0.1, 0.5
@@ -175,7 +175,7 @@ async def _ask_all(port: int, arrivals: Sequence[_Arrival]) -> tuple[list[float]
 def _round(gateway: Gateway, way: Way, load: Load, seed: int) -> _Round:
     port = gateway.open(way, f"{way}-{seed}")
     arrivals, before = _arrivals(load, seed), gateway.used()
-    with asyncio.Runner(loop_factory=_precise_loop) as runner:
+    with asyncio.Runner(loop_factory=precise_loop) as runner:
         latencies_ms, late_ms = runner.run(_ask_all(port, arrivals))
     after = gateway.used()
     gateway.shut()
@@ -186,11 +186,6 @@ def _round(gateway: Gateway, way: Way, load: Load, seed: int) -> _Round:
         1e3 * (after.process_s - before.process_s) / num_queries,
         float(np.percentile(late_ms, 99)),
     )
-
-
-def _precise_loop() -> asyncio.AbstractEventLoop:
-    """Its timers are not rounded up to whole milliseconds, as those of `epoll` are."""
-    return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
 def measure(folder: Path, load: Load) -> dict[str, Any]:

@@ -144,7 +144,7 @@ class _App:
         control = CascadeControl(
             small, large, settings.cascade, comparison, lambda report: self._services.shadowed(report), _Rich()
         )
-        table = PatternTable(small, (), settings.routes, None, large, control)
+        table = PatternTable(small, settings.routes, None, large, control)
         book = (_NoPrices if way == "off" else PriceBook)(settings.prices, "large", ("smollm-small",))
         node: Any = ledger
         if way == "off":

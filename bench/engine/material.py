@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM
 
+from bench import random_adapters
 from serve_app.adapters import AdapterSpec, load
 
 NUM_ADAPTERS = 8
@@ -41,19 +40,8 @@ class Material:
 
 def make_adapters(model_path: Path, folder: Path) -> tuple[AdapterSpec, ...]:
     """PEFT folders of random weights on all linear layers, in bfloat16."""
-    base = AutoModelForCausalLM.from_pretrained(model_path, dtype=torch.bfloat16)
-    model = get_peft_model(base, LoraConfig(r=RANK, lora_alpha=RANK, target_modules="all-linear"))
-    model = model.to(torch.bfloat16)
-    adapters = []
-    for index in range(NUM_ADAPTERS):
-        torch.manual_seed(index)
-        for key, parameter in model.named_parameters():
-            if "lora_" in key:
-                torch.nn.init.normal_(parameter, std=0.02)
-        path = folder / f"adapter-{index}"
-        model.save_pretrained(path)
-        adapters.append(load(path, path.name))
-    return tuple(adapters)
+    names = [f"adapter-{index}" for index in range(NUM_ADAPTERS)]
+    return tuple(load(path, path.name) for path in random_adapters.make(model_path, folder, names, RANK))
 
 
 def names(adapters: Sequence[AdapterSpec]) -> list[str]:

@@ -14,16 +14,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from bench import machine
+from bench.machine import DATA
 from bench.routing import intents, routellm, tables
 from bench.routing.outcomes import BENCHMARKS
 from bench.routing.plot import draw
-
-DATA = Path(os.environ.get("HEADRACE_DATA", machine.REPO.parent / "shared" / "data"))
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,6 +25,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from bench import machine
+from bench.machine import DATA
 from serve_app.catalogue import resolve
 from serve_app.encoder import Encoder
 from serve_app.router import Row
@@ -34,10 +34,9 @@ from serve_app.router.domain import FALLBACK_LABEL
 from serve_app.router.metrics import wilson
 from serve_app.training.router import CLASSIFIERS
 from serve_app.training.router.calibrate import fit_temperature, floor_for, rejected
-from serve_app.training.router.data import IntArray, TrainingSet, encoded, label_rows
+from serve_app.training.router.data import IntArray, TrainingSet, encoded, label_rows, silent
 from serve_app.training.router.folds import predict
 
-DATA = Path(os.environ.get("HEADRACE_DATA", machine.REPO.parent / "shared" / "data"))
 OUT_OF_SCOPE = "oos"
 FALSE_REJECTIONS = (0.05, 0.02)
 SHOTS = (5, 10)
@@ -88,7 +87,7 @@ def run(quick: bool) -> dict[str, Any]:
 def banking77(encoder: Encoder, quick: bool) -> dict[str, Any]:
     """Accuracy on the 3,080 test rows: from all training rows, and from draws of 5 and 10 rows a label."""
     train, test = (_encoded(_rows("banking77", name), encoder) for name in ("train", "test"))
-    names = encoded(label_rows(train.names), encoder, _silent)
+    names = encoded(label_rows(train.names), encoder, silent)
     full = {name: _accuracy(name, train, test) for name in (("kernel",) if quick else FULL)}
     few = {
         f"{shots}_shot": {
@@ -197,11 +196,7 @@ def _rows(name: str, split: str) -> list[Row]:
 
 
 def _encoded(rows: Sequence[Row], encoder: Encoder) -> TrainingSet:
-    return encoded(rows, encoder, _silent)
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """No progress bar."""
+    return encoded(rows, encoder, silent)
 
 
 def report(found: dict[str, Any]) -> None:

@@ -17,8 +17,8 @@ from ray.serve._private.common import DeploymentID, TimeStampedValue
 from ray.serve.config import AutoscalingConfig, AutoscalingContext
 
 from bench.scaling.nodes import SimNode
-from serve_app.config import DeploymentSettings
-from serve_app.deployments.scaling import METRICS_INTERVAL_S, HeadracePolicy, autoscaling_config
+from serve_app.config.serve import METRICS_INTERVAL_S, undelayed
+from serve_app.deployments.scaling import HeadracePolicy
 from serve_app.scaling import EscalationMeter
 
 Nodes = Mapping[str, SimNode]
@@ -118,22 +118,20 @@ def ray_default(nodes: Nodes, clock: Callable[[], float], knobs: RayKnobs) -> Po
 def headrace(nodes: Nodes, clock: Callable[[], float], plans: Mapping[str, Any], gateway: EscalationMeter) -> Policy:
     """`deployments.scaling.HeadracePolicy`, application level, with figures as old as its reports make them."""
     _set_clock(clock)
-    decide = ray_policy._apply_app_level_autoscaling_config(HeadracePolicy(plans))
+    decide = ray_policy._apply_app_level_autoscaling_config(HeadracePolicy(**plans))
     states: dict[DeploymentID, dict[str, Any]] = {}
     look_back_s = 5 * METRICS_INTERVAL_S
     seen = {name: Seen(METRICS_INTERVAL_S, look_back_s) for name in nodes}
     configs = {
         name: AutoscalingConfig(
-            **autoscaling_config(
-                DeploymentSettings(min_replicas=node.shape.min_replicas, max_replicas=node.shape.max_replicas)
-            )
+            min_replicas=node.shape.min_replicas, max_replicas=node.shape.max_replicas, **undelayed()
         )
         for name, node in nodes.items()
     }
     front = SimpleNamespace(
         shape=SimpleNamespace(name="Gateway", min_replicas=1, max_replicas=1), running=1, target=1
     )  # fmt: skip
-    front_config = AutoscalingConfig(**autoscaling_config(DeploymentSettings()))
+    front_config = AutoscalingConfig(**undelayed())
     told: dict[str, dict[str, Any]] = {}
 
     def policy(now_s: float) -> Mapping[str, int]:

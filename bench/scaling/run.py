@@ -13,7 +13,8 @@ import numpy as np
 from bench.scaling.nodes import Job, NodeShape, SimNode
 from bench.scaling.policies import Policy
 from bench.scaling.traces import Trace
-from serve_app.scaling import ColdPolicy, EscalationMeter, WarmUp, while_cold
+from serve_app.config.scaling import ColdPolicy
+from serve_app.scaling import EscalationMeter, WarmUp, while_cold
 
 PREFIX_TOKENS = 24
 """Of the small answer, held back until the rule decides."""

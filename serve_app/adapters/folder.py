@@ -11,6 +11,7 @@ from serve_app.adapters import manifest as manifests
 from serve_app.adapters import peft_config, tensors
 from serve_app.adapters.spec import AdapterSpec, check_name
 from serve_app.adapters.tensors import TensorEntry
+from serve_app.config.nodes import AdapterSource
 from serve_app.core import AdapterError
 
 SERVED_MODULES = ("down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj")
@@ -19,6 +20,7 @@ SERVED_MODULES = ("down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_pr
 _KEY = re.compile(r"base_model\.model\.(?P<module>[A-Za-z0-9_.]+)\.lora_(?P<matrix>[AB])(?:\.default)?\.weight")
 _SHIPPED = Path(__file__).parent / "shipped"
 _PICKLES = ("adapter_model.bin", "adapter_model.pt", "adapter_model.pth")
+_DIGESTED = (peft_config.FILE_NAME, tensors.FILE_NAME, manifests.FILE_NAME)
 _VERSION_DIGITS = 12
 
 
@@ -39,7 +41,7 @@ def load(path: Path, name: str | None = None) -> AdapterSpec:
     tensors.refuse_non_finite(weights, entries)
     return AdapterSpec(
         name=chosen,
-        version=content_digest(path)[:_VERSION_DIGITS],
+        version=version_of(content_digest(path)),
         path=path,
         rank=config.rank,
         alpha=config.alpha,
@@ -54,13 +56,27 @@ def load(path: Path, name: str | None = None) -> AdapterSpec:
 
 def content_digest(path: Path) -> str:
     """sha256, hexadecimal, over the names and bytes of the three files that decide what the adapter answers."""
-    digest = hashlib.sha256()
-    for name in (peft_config.FILE_NAME, tensors.FILE_NAME, manifests.FILE_NAME):
-        file = path / name
-        if file.exists():
-            with file.open("rb") as opened:
-                digest.update(f"{name} {hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()
+    hashes = {}
+    for name in _DIGESTED:
+        if (path / name).exists():
+            with (path / name).open("rb") as opened:
+                hashes[name] = hashlib.file_digest(opened, "sha256").hexdigest()
+    return digest_of(hashes)
+
+
+def version_of(digest: str) -> str:
+    """What a version is called: the beginning of its content digest."""
+    return digest[:_VERSION_DIGITS]
+
+
+def digest_of(hashes: Mapping[str, str]) -> str:
+    """The content digest of an adapter whose files, by name, have these sha256; other files do not count.
+
+    >>> digest_of({"README.md": "f" * 64}) == digest_of({})
+    True
+    """
+    lines = "".join(f"{name} {hashes[name]}\n" for name in _DIGESTED if name in hashes)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def paired_modules(weights: Path, entries: Mapping[str, TensorEntry], rank: int) -> dict[str, tuple[int, int]]:
@@ -100,6 +116,12 @@ def shipped(name: str) -> Path:
     if name not in shipped_names():
         raise AdapterError(f"no adapter {name!r} is shipped; there are: {', '.join(shipped_names()) or 'none'}.")
     return _SHIPPED / name
+
+
+def source_folder(source: AdapterSource) -> Path:
+    """Where an adapter of the settings lies on this node. Raises AdapterError for one that is not shipped."""
+    kind, separator, name = source.path.partition(":")
+    return shipped(name) if kind == "shipped" and separator else Path(source.path).expanduser()
 
 
 def _weights_file(path: Path) -> Path:

@@ -23,7 +23,7 @@ def verify(spec: AdapterSpec, base: ModelFiles, base_override: bool = False) -> 
     A digest of the base in the manifest decides. Without one, a base model named like this base is taken on trust and
     stays unverified. `base_override` lets another base pass, unverified; shapes are checked in any case.
     """
-    verified = _same_base(spec, base, base_override)
+    verified = same_base(spec, base, base_override)
     check_shapes(spec, base.path)
     return replace(spec, verified=verified)
 
@@ -46,7 +46,8 @@ def check_shapes(spec: AdapterSpec, base: Path) -> None:
             )
 
 
-def _same_base(spec: AdapterSpec, base: ModelFiles, base_override: bool) -> bool:
+def same_base(spec: AdapterSpec, base: ModelFiles, base_override: bool) -> bool:
+    """Whether the manifest names the base's digest. Raises AdapterError when the adapter is of another base."""
     if spec.base_digest is not None:
         if spec.base_digest == base.source_digest:
             return True

@@ -15,7 +15,7 @@ from serve_app.budgets.amount import Amount
 from serve_app.budgets.authority import BudgetAuthority
 from serve_app.budgets.book import BudgetBook
 from serve_app.budgets.budget import Budget, Spender
-from serve_app.budgets.leases import Ask, Grant, LeaseSource
+from serve_app.budgets.protocol import Ask, Grant, LeaseSource
 from serve_app.budgets.use import BudgetUse
 from serve_app.budgets.windows import Span
 

@@ -1,19 +1,19 @@
 """The one place that grants budgets: beside the database, in the process that writes it."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from serve_app.budgets.amount import Amount
 from serve_app.budgets.budget import Meter
-from serve_app.budgets.leases import Ask, Grant, granted
+from serve_app.budgets.protocol import Ask, Grant, granted
 from serve_app.budgets.spending import recorded, recorded_by
 from serve_app.budgets.tables import budget_grants
 from serve_app.budgets.windows import Span, span_at
-from serve_app.ledger.faults import store_faults
 from serve_app.store import Store
+from serve_app.store.faults import store_faults
 
 T = TypeVar("T")
 
@@ -32,6 +32,13 @@ class BudgetAuthority:
     def __init__(self, store: Store, clock: Callable[[], float] = time.time) -> None:
         """`store` is opened and closed by its owner. `clock` tells seconds since the epoch."""
         self._store, self._clock = store, clock
+        self._began_s = clock()
+        self._heard_at_s: dict[str, float] = {}
+        """Gateway -> when it last gave a sign of life."""
+
+    def heard(self, gateways: Iterable[str]) -> None:
+        """These have sent something, be it accounts."""
+        self._heard_at_s |= dict.fromkeys(gateways, self._clock())
 
     async def lease(self, gateway: str, asks: Sequence[Ask]) -> tuple[Grant, ...]:
         """Answer each ask in one write transaction; returns after commit. Raises LedgerError.
@@ -41,6 +48,7 @@ class BudgetAuthority:
         """
         if not asks:
             return ()
+        self.heard([gateway])
         return await self._write(lambda connection: tuple(lease_one(connection, gateway, ask) for ask in asks))
 
     async def reclaim(self, gateway: str) -> int:
@@ -55,6 +63,22 @@ class BudgetAuthority:
         if used:
             await self._write(lambda connection: _charge(connection, gateway, used))
         return len(used)
+
+    async def reclaim_silent(self, silent_s: float) -> int:
+        """The same for all gateways that were not heard of for so long: journals that went with their node are adopted
+        by nobody. `silent_s` has to be longer than a query may take; one that lives all the same says what it holds
+        when it asks again. Returns how many gateways; may be repeated. Raises LedgerError.
+        """
+        oldest_s = self._clock() - silent_s
+        self._heard_at_s = {gateway: at_s for gateway, at_s in self._heard_at_s.items() if at_s > oldest_s}
+        if self._began_s > oldest_s:  # nobody has listened for so long
+            return 0
+        with store_faults():
+            holders = await self._store.read(_all_holders)
+        silent = holders - self._heard_at_s.keys() - {BEFORE}
+        for gateway in silent:
+            await self.reclaim(gateway)
+        return len(silent)
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
         def locked(connection: Connection) -> T:
@@ -81,6 +105,10 @@ def lease_one(connection: Connection, gateway: str, ask: Ask) -> Grant:
     grant = granted(ask, others)
     _hold(connection, meter.name, span.start_s, gateway, grant.held, known=gateway in holders)
     return grant
+
+
+def _all_holders(connection: Connection) -> set[str]:
+    return set(connection.execute(select(budget_grants.c.gateway).distinct()).scalars())
 
 
 def _holders(connection: Connection, name: str, span: Span) -> dict[str, Amount]:

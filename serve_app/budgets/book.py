@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from serve_app.budgets.amount import NOTHING, Amount
 from serve_app.budgets.budget import Budget, Spender, budgets_of
 from serve_app.budgets.lease import Lease
-from serve_app.budgets.leases import Ask, LeaseSource
+from serve_app.budgets.protocol import Ask, LeaseSource
 from serve_app.budgets.refusal import out_of_budget
 from serve_app.budgets.use import BudgetUse
 from serve_app.budgets.windows import span_at
@@ -78,6 +78,10 @@ class BudgetBook:
     def reconfigure(self, settings: BudgetsSettings) -> None:
         """Take new limits and policies. What is used and reserved stays counted."""
         self._settings = settings
+
+    def applies_to(self, spender: Spender | None) -> bool:
+        """Whether a query of this key draws on a budget at all."""
+        return bool(budgets_of(self._settings, spender))
 
     async def reserve(self, query_id: str, spender: Spender | None, nusd: int, tokens: int) -> None:
         """Set aside the worst cost of a query, of all its budgets or of none; `spender` None is no key.

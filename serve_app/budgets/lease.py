@@ -2,7 +2,7 @@
 
 from serve_app.budgets.amount import NOTHING, Amount
 from serve_app.budgets.budget import Budget
-from serve_app.budgets.leases import Ask, Grant
+from serve_app.budgets.protocol import Ask, Grant
 from serve_app.budgets.use import BudgetUse
 from serve_app.budgets.windows import Span
 

@@ -7,8 +7,8 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from serve_app.budgets.amount import Amount
 from serve_app.budgets.budget import Meter
 from serve_app.budgets.windows import Span
-from serve_app.ledger.rollups import DAY_S
 from serve_app.ledger.tables import queries, rollup_groups, rollups
+from serve_app.ledger.times import DAY_S
 
 
 def recorded(connection: Connection, meter: Meter, span: Span) -> Amount:

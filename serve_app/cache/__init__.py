@@ -6,6 +6,7 @@
 
 Knows queries, deltas, accounts and vectors; knows no HTTP, no engines and no prices. Nothing is written to disk. What
 an answer depends on beside the request (models, adapter versions, cascade) is its fingerprint, which others fill in.
+From which similarity two questions count as one is fitted offline: `log_pairs`, `pairs`, `fitting` and `policy`.
 """
 
 from serve_app.cache.answers import CachedAnswer, Recording

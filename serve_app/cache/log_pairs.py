@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from serve_app.cache.likeness import signature
 from serve_app.cache.lookup import normalised
 from serve_app.cache.neighbours import Neighbours
-from serve_app.cache.pairs import VectorMaker, lines_of
-from serve_app.core import DataError, Message
+from serve_app.cache.pairs import read_rows
+from serve_app.cache.vectors import VectorMaker
+from serve_app.core import Message
 
 
 class Asked(BaseModel):
@@ -24,18 +25,8 @@ class Asked(BaseModel):
 
 
 def read_questions(path: Path) -> list[Asked]:
-    """All rows in order. Raises DataError naming file, line and field on the first bad one, or where there are none."""
-    found = []
-    for source, line in lines_of(path):
-        try:
-            found.append(Asked.model_validate_json(line))
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"])
-            raise DataError(f"{source}: {field or 'row'}: {first['msg']}.") from error
-    if not found:
-        raise DataError(f'{path} holds no rows; write one {{"question"}} a line.')
-    return found
+    """The questions of a log; see `read_rows`."""
+    return read_rows(path, Asked, '{"question"}')
 
 
 def nearest_before(asked: Sequence[Asked], maker: VectorMaker, least: float) -> Iterator[dict[str, object]]:

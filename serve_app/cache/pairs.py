@@ -6,7 +6,7 @@ import gzip
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,20 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from serve_app.cache.likeness import signature
 from serve_app.cache.lookup import normalised
 from serve_app.cache.neighbours import Vector
+from serve_app.cache.vectors import VectorMaker
 from serve_app.core import DataError, Message
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
+RowT = TypeVar("RowT", bound=BaseModel)
+
 NEVER = -1.0
 """Similarity of questions that are never taken for one another, below every threshold."""
-
-
-class VectorMaker(Protocol):
-    """Makes many vectors at once."""
-
-    def vectors(self, texts: Sequence[str]) -> Sequence[Vector | None]:
-        """Of each text as `VectorSource.vector`, in order."""
-        ...
 
 
 class Pair(BaseModel):
@@ -42,30 +37,33 @@ class Pair(BaseModel):
 
 
 def read_pairs(path: Path) -> list[Pair]:
-    """All rows in order. Raises DataError naming file, line and field on the first bad one, or where there are none."""
-    found = [_parse(line, source) for source, line in lines_of(path)]
-    if not found:
-        raise DataError(f'{path} holds no rows; write one {{"question", "stored", "same"}} a line.')
-    return found
+    """The pairs of a file; see `read_rows`."""
+    return read_rows(path, Pair, '{"question", "stored", "same"}')
 
 
-def lines_of(path: Path) -> list[tuple[str, bytes]]:
-    """The lines that are not blank, each with its place for messages. Raises DataError where there is no such file."""
+def read_rows(path: Path, kind: type[RowT], shape: str) -> list[RowT]:
+    """All rows in order, blank lines skipped. `shape`: of a row, for people.
+
+    Raises DataError naming file, line and field on the first bad row, or where there are none.
+    """
     try:
         data = path.read_bytes()
         lines = (gzip.decompress(data) if path.suffix == ".gz" else data).split(b"\n")
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({error}); give a JSONL file, plain or .gz.") from error
-    return [(f"{path}:{number}", line) for number, line in enumerate(lines, start=1) if line.strip()]
+    found = [_row(kind, line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    if not found:
+        raise DataError(f"{path} holds no rows; write one {shape} a line.")
+    return found
 
 
-def _parse(line: bytes, source: str) -> Pair:
+def _row(kind: type[RowT], line: bytes, place: str) -> RowT:
     try:
-        return Pair.model_validate_json(line)
+        return kind.model_validate_json(line)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{source}: {field or 'row'}: {first['msg']}.") from error
+        raise DataError(f"{place}: {field or 'row'}: {first['msg']}.") from error
 
 
 def similarities(pairs: Sequence[Pair], maker: VectorMaker) -> FloatArray:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from serve_app.confidence.stored import damaged, read_object
-from serve_app.config.section import Section
-from serve_app.core import DataError
+from serve_app.confidence.stored import Stored, damaged, read_object, write_object
 
 FORMAT = 1
+_WHAT = "cache policy"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0)]
 
 
-class SemanticPolicy(Section):
+class SemanticPolicy(Stored):
     """One threshold and what is known of it. It holds for questions and stores like those of the labelled pairs."""
 
     format: Literal[1] = 1
@@ -41,7 +39,7 @@ class SemanticPolicy(Section):
     encoder_digest: str
     """Of the encoder that made the vectors."""
     data_sha256: str
-    """Of the labelled pairs as used, in the order of their hashes."""
+    """Of the labelled pairs, whatever their order."""
     seed: int
     headrace: str
     """Version that fitted it."""
@@ -56,17 +54,13 @@ class SemanticPolicy(Section):
 
 def write(policy: SemanticPolicy, path: Path) -> None:
     """Store; the same policy gives the same bytes. Raises DataError when it cannot."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(policy.model_dump(), indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"Cannot write the cache policy to {path}: {error.strerror or error}.") from error
+    write_object(policy, path, _WHAT)
 
 
 def read(path: Path) -> SemanticPolicy:
     """Load and check. Raises DataError when the file is missing, damaged or of another format."""
     again = "write it again with `headrace cache fit`"
-    found = read_object(path, "cache policy", FORMAT, again)
+    found = read_object(path, _WHAT, FORMAT, again)
     try:
         return SemanticPolicy.model_validate(found)
     except ValidationError as error:

@@ -116,7 +116,7 @@ class ResponseCache:
 
     def put(self, lookup: Lookup, answer: CachedAnswer | None, vector: Vector | None = None) -> bool:
         """Keep a generated answer; whether it was kept. Never hand in an answer that came from the cache."""
-        if answer is None or (lookup.takes_default and answer.account.adapter in self.warm_adapters):
+        if answer is None or (lookup.takes_default and self._may_sample(answer)):
             return False
         if not self._store.put(lookup.exact, answer):
             return False
@@ -124,6 +124,11 @@ class ResponseCache:
         if vector is not None and lookup.context is not None:
             self._neighbours.add(lookup.context, lookup.exact, vector)
         return True
+
+    def _may_sample(self, answer: CachedAnswer) -> bool:
+        """Whether an adapter behind the answer, be it that of one member of an ensemble, samples by default."""
+        members = {one.adapter for one in answer.account.attempts if one.role == "member"}
+        return not self.warm_adapters.isdisjoint(members | {answer.account.adapter})
 
     def report(self) -> CacheReport:
         """For metrics and the dashboard."""

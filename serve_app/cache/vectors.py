@@ -1,5 +1,6 @@
 """Where the vectors of questions come from."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from serve_app.cache.neighbours import Vector
@@ -19,4 +20,12 @@ class VectorSource(Protocol):
         Two texts that differ only in what is not read would have equal vectors. Raises a HeadraceError where the
         encoder cannot be asked now.
         """
+        ...
+
+
+class VectorMaker(Protocol):
+    """Makes many vectors at once, for scripts; may block."""
+
+    def vectors(self, texts: Sequence[str]) -> Sequence[Vector | None]:
+        """Of each text as `VectorSource.vector`, in order."""
         ...

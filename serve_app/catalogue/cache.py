@@ -42,10 +42,12 @@ def cache_dir() -> Path:
 
 
 def model_home(alias: str) -> Path:
+    """The folder of a whole model, or of its record where the files lie elsewhere."""
     return cache_dir() / "models" / alias
 
 
 def partial_home(alias: str) -> Path:
+    """The folder of what a pull has so far."""
     return cache_dir() / "partial" / alias
 
 

@@ -40,6 +40,7 @@ class Wheel(_Frozen):
 
     @property
     def requirement(self) -> str:
+        """As pip reads it."""
         return f"{self.name}=={self.version}"
 
 

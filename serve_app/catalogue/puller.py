@@ -48,6 +48,7 @@ def pull(alias: str, progress: Progress | None = None, *, force: bool = False) -
 
 
 def free_bytes(folder: Path) -> int:
+    """Of the disk that a folder lies on."""
     return shutil.disk_usage(folder).free
 
 

@@ -41,6 +41,7 @@ class ModelRecord(BaseModel):
     """Folder that holds the files, where it is not the one that holds this record."""
 
     def folder(self, home: Path) -> Path:
+        """Where the files lie; `home` is the folder of this record."""
         return home if self.path is None else Path(self.path)
 
     def missing(self, home: Path) -> str | None:
@@ -53,6 +54,7 @@ class ModelRecord(BaseModel):
 
 
 def write(home: Path, record: ModelRecord) -> None:
+    """Put the record in `home`."""
     (home / FILE).write_text(record.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""`headrace adapters`: what is shipped, whether a folder can be served, preparing data, training."""
+"""`headrace adapters`: what is shipped, whether a folder can be served, data, training, a server's adapters."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from serve_app.cli import adapters_live
+from serve_app.cli.options import AdminKey, Json
+
 if TYPE_CHECKING:
     from serve_app.adapters import AdapterSpec
     from serve_app.training.routed import Labeller
     from serve_app.training.run import Trained
 
-app = typer.Typer(help="LoRA adapters: list, check, prepare data for, train.", no_args_is_help=True)
+app = typer.Typer(help="LoRA adapters: list, check, prepare data for, train, serve.", no_args_is_help=True)
+adapters_live.mount(app)
 
 DEFAULT_BASE = "smollm2-135m-instruct"
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Metric = Literal["loss", "exact", "template", "token_f1", "rouge_l", "verdict", "choice"]
 Schedule = Literal["cosine", "linear"]
 Dtype = Literal["auto", "bfloat16", "float32"]
@@ -25,8 +28,15 @@ Base = Annotated[str, typer.Option(help="Catalogue name or folder of the base mo
 
 
 @app.command("list")
-def list_adapters(as_json: Json = False) -> None:
-    """Show the adapters that come with this package."""
+def list_adapters(
+    url: Annotated[str | None, typer.Option(help="Address of a server, whose adapters are shown.")] = None,
+    key: AdminKey = None,
+    as_json: Json = False,
+) -> None:
+    """Show the adapters that come with this package, or with --url those of a running server."""
+    if url is not None:
+        adapters_live.list_served(url, key, as_json)
+        return
     from serve_app import adapters
 
     specs = [adapters.load(adapters.shipped(name)) for name in adapters.shipped_names()]
@@ -67,7 +77,7 @@ def verify(
 
 @app.command()
 def prepare(
-    name: Annotated[str, typer.Argument(help="Which specialist's recipe: legal, medical or code.")],
+    name: Annotated[str, typer.Argument(help="Which specialist's recipe: legal, medical, code or support.")],
     data_dir: Annotated[Path, typer.Option(help="Folder of the public data sets.")],
     out: Annotated[Path, typer.Option(help="Folder for training rows, held-out rows and manifest.")],
     as_json: Json = False,
@@ -102,6 +112,13 @@ def train(
     tokens: Annotated[int | None, typer.Option(help="Non-pad tokens to train on; in place of --epochs.")] = None,
     rows_per_step: Annotated[int, typer.Option(help="Rows between two updates.")] = 16,
     max_length: Annotated[int, typer.Option(help="Longest row, in tokens.")] = 1024,
+    validation: Annotated[Path | None, typer.Option(help="JSONL whose loss is followed while training.")] = None,
+    validation_share: Annotated[float, typer.Option(help="Or so much of the training rows, held back.")] = 0.0,
+    validate_every: Annotated[int, typer.Option(help="Steps between two validations.")] = 20,
+    patience: Annotated[
+        int | None, typer.Option(help="Stop after so many validations without a lower loss; the best weights are kept.")
+    ] = None,
+    packing: Annotated[bool, typer.Option(help="Rows flat, shared beginnings once; the same result, faster.")] = True,
     seed: Annotated[int, typer.Option(help="Of initial weights, row order and bootstrap.")] = 0,
     dtype: Annotated[Dtype, typer.Option(help="auto times both and takes the faster.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -111,6 +128,19 @@ def train(
     as_routed: Annotated[
         bool, typer.Option("--as-routed", help="Also report the figures behind the shipped router; NAME is a label.")
     ] = False,
+    with_passages: Annotated[
+        str | None,
+        typer.Option(
+            metavar="rows|STORE",
+            help="Put passages before the questions: the rows' own, or those that a document store finds.",
+        ),
+    ] = None,
+    collection: Annotated[str, typer.Option(help="Of the store.")] = "default",
+    passages: Annotated[int | None, typer.Option(help="Most a row; default: as in serving.")] = None,
+    passage_tokens: Annotated[int | None, typer.Option(help="Most of a row together; default: as in serving.")] = None,
+    without_right: Annotated[
+        float, typer.Option(help="Share of the training rows that get no passage with the answer.")
+    ] = 0.2,
     note: Annotated[list[str] | None, typer.Option(help="A sentence for the card; may be given several times.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was broken off.")] = False,
     as_json: Json = False,
@@ -119,7 +149,7 @@ def train(
     from serve_app.cli.training_progress import TrainingProgress, use_torch
     from serve_app.training.dataset import read_dataset
 
-    dataset = read_dataset(data, evaluation, system_prompt)
+    dataset = read_dataset(data, evaluation, system_prompt, validation)
     use_torch(threads, device)
     from serve_app.catalogue import resolve
     from serve_app.training.evaluate import EvaluationOptions
@@ -129,13 +159,20 @@ def train(
     options = TrainOptions(
         rank=rank, alpha=alpha, learning_rate=lr, schedule=schedule, epochs=epochs, token_budget=tokens,
         rows_per_step=rows_per_step, max_length_tokens=max_length, seed=seed, dtype=dtype, device=device,
+        validation_share=validation_share, validate_every_steps=validate_every, patience=patience, packing=packing,
     )  # fmt: skip
     scoring = EvaluationOptions(
         metric=metric, max_new_tokens=eval_max_tokens, rows_per_group=eval_rows, max_length_tokens=max_length
     )
+    files = resolve(base)
+    mixed = None
+    if with_passages is not None:
+        from serve_app.cli.training_passages import plan
+
+        mixed = plan(with_passages, collection, files, passages, passage_tokens, without_right, seed)
     with TrainingProgress(visible=not as_json) as watch:
         labeller = _labeller() if as_routed else None
-        trained = run(resolve(base), dataset, out, options, scoring, watch, resume, labeller, note or [])
+        trained = run(files, dataset, out, options, scoring, watch, resume, labeller, note or [], passages=mixed)
     if as_json:
         typer.echo(json.dumps(_trained_record(trained)))
     else:
@@ -144,12 +181,10 @@ def train(
 
 def _labeller() -> Labeller:
     """The shipped router's label of each text."""
-    from serve_app.catalogue import resolve
-    from serve_app.config import load
-    from serve_app.encoder import Encoder
+    from serve_app.cli.router import encoder_of
     from serve_app.router import DomainRouter, shipped
 
-    router = DomainRouter.load(shipped(), Encoder(resolve(load().router.encoder).path))
+    router = DomainRouter.load(shipped(), encoder_of(None))
     return lambda texts: [score.label for score in router.score_texts(texts)]
 
 
@@ -176,6 +211,9 @@ def _trained_record(trained: Trained) -> dict[str, Any]:
         "steps": trained.result.num_steps,
         "tokens": trained.result.num_tokens,
         "tokens_per_s": trained.result.tokens_per_s,
+        "planned_steps": trained.result.num_planned_steps,
+        "best_step": trained.result.best_step,
+        "validations": [list(one) for one in trained.result.validations],
         "evaluation": [asdict(one) | {"better": one.better} for one in trained.comparisons],
         "rows_left_out_as_too_long": list(trained.too_long),
         "completions_cut": trained.num_cut,
@@ -190,6 +228,10 @@ def _print_trained(trained: Trained) -> None:
     typer.echo(
         f"{trained.out}: {result.num_steps} steps, {result.num_tokens} tokens, {result.tokens_per_s:.0f} tokens/s."
     )
+    if result.best_step is not None:
+        typer.echo(
+            f"The weights are those of step {result.best_step}, the best of {len(result.validations)} validations."
+        )
     if trained.too_long:
         typer.echo(f"{len(trained.too_long)} rows left out as too long, the first at {trained.too_long[0]}.")
     if trained.num_cut:

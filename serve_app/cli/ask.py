@@ -1,4 +1,4 @@
-"""`headrace ask`: one question to a running server; the answer as it streams, then one line about what it took."""
+"""`headrace ask`: one question to a running server; the answer as it streams, its sources, one line of what it took."""
 
 import json
 from collections.abc import Iterator
@@ -6,29 +6,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from serve_app.cli.connection import CONNECT_TIMEOUT_S, DEFAULT_URL, connected
+from serve_app.cli.options import ApiKey, ServerUrl, is_unicode
 from serve_app.core import HeadraceError
 
 if TYPE_CHECKING:
     import httpx
 
-_CONNECT_TIMEOUT_S = 5.0
-
 
 def ask(
     question: Annotated[str, typer.Argument(help="What to ask.")],
     model: Annotated[str, typer.Option(help="A name from /v1/models.")] = "auto",
-    url: Annotated[str, typer.Option(help="Address of the server.", envvar="HEADRACE_URL")] = "http://127.0.0.1:8000",
-    key: Annotated[str | None, typer.Option(help="API key.", envvar="HEADRACE_API_KEY", show_envvar=True)] = None,
+    url: ServerUrl = DEFAULT_URL,
+    key: ApiKey = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Longest answer, in tokens.")] = None,
     system: Annotated[str | None, typer.Option(help="System message before the question.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object: text, finish_reason, headrace.")
     ] = False,
 ) -> None:
-    """Ask a question: the answer as it streams, then route, adapter, confidence, escalation, cost and savings."""
+    """Ask a question: the answer as it streams, its sources, then route, adapter, confidence, escalation and cost."""
     if key is not None and not key.isprintable():
         raise typer.BadParameter("the API key holds characters that no HTTP header can carry; check --key")
-    if not all(_is_unicode(text) for text in (question, system or "", model)):
+    if not all(is_unicode(text) for text in (question, system or "", model)):
         raise typer.BadParameter("the question is not valid UTF-8; check the terminal's encoding")
     roles = (("system", system), ("user", question))
     body: dict[str, Any] = {
@@ -54,12 +54,8 @@ def ask(
     if account is not None:
         from rich.console import Console
 
-        Console().print(summary(account), style="dim", markup=False, highlight=False, soft_wrap=True)
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether no stray byte of the command line is left in `text`, where Python keeps it as a lone surrogate."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+        for line in (*sources(account), summary(account)):
+            Console().print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def summary(account: dict[str, Any]) -> str:
@@ -82,6 +78,22 @@ def summary(account: dict[str, Any]) -> str:
     )
 
 
+def sources(account: dict[str, Any]) -> list[str]:
+    """A line for each passage that stood before the question, with how often it is quoted.
+
+    >>> sources({"citations": [{"index": 1, "title": "Patents", "source": "law.md", "quotes": [{}]}]})
+    ['[1] Patents · law.md · 1 quote']
+    """
+    lines = []
+    for cited in account.get("citations", ()):
+        num_quotes = len(cited["quotes"])
+        quoted = f"{num_quotes} quote{'' if num_quotes == 1 else 's'}" if num_quotes else ""
+        lines.append(
+            " · ".join(part for part in (f"[{cited['index']}] {cited['title']}", cited["source"], quoted) if part)
+        )
+    return lines
+
+
 def _money(usd: float) -> str:
     """US dollars to the nano-dollar, without trailing zeros.
 
@@ -96,21 +108,15 @@ def _chunks(url: str, key: str | None, body: dict[str, Any]) -> Iterator[dict[st
     import httpx
 
     headers = {b"authorization": f"Bearer {key}".encode()} if key else {}
-    timeout = httpx.Timeout(None, connect=_CONNECT_TIMEOUT_S)
-    try:
-        with httpx.stream("POST", f"{url}/v1/chat/completions", json=body, headers=headers, timeout=timeout) as answer:
-            if answer.status_code != httpx.codes.OK:
-                answer.read()
-                raise HeadraceError(_refusal(answer, url))
-            yield from _events(answer.iter_lines())
-    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise HeadraceError(
-            f"No server answers at {url}; start one with `make serve`, or name it with --url."
-        ) from error
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-        raise typer.BadParameter(f"{url!r} is no address of a server; write http://HOST:PORT.") from error
-    except httpx.HTTPError as error:
-        raise HeadraceError(f"The connection to {url} broke while it answered; ask again.") from error
+    timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S)
+    with (
+        connected(url, " while it answered; ask again."),
+        httpx.stream("POST", f"{url}/v1/chat/completions", json=body, headers=headers, timeout=timeout) as answer,
+    ):
+        if answer.status_code != httpx.codes.OK:
+            answer.read()
+            raise HeadraceError(_refusal(answer, url))
+        yield from _events(answer.iter_lines())
 
 
 def _events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serve_app.cli.period import console, opened, period
+from serve_app.cli.options import Json, Ledger, Until
+from serve_app.cli.period import opened, period
+from serve_app.cli.terminal import console
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,17 +21,15 @@ if TYPE_CHECKING:
 
 def bill(
     since: Annotated[str, typer.Option(help="Start: 2026-03-01, 2026-03-01T09:30 (UTC), 24h or 7d.")] = "24h",
-    until: Annotated[str | None, typer.Option(help="End, exclusive; written like --since; default: now.")] = None,
+    until: Until = None,
     group_by: Annotated[
         str | None, typer.Option(help="Share it over the queries by route, adapter, model, key or tier.")
     ] = None,
     utilisation: Annotated[
         float, typer.Option(min=0.01, max=1, help="Busy share of the replicas that the large model alone would need.")
     ] = 0.6,
-    ledger: Annotated[
-        str | None, typer.Option(help="File or database URL; default: ledger.url of the settings.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    ledger: Ledger = None,
+    as_json: Json = False,
 ) -> None:
     """Replica hours, what the queries used of them, and the replicas of the large model alone.
 

@@ -7,16 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from serve_app.cli.options import Encoder, Json
 from serve_app.core import DataError
 
 if TYPE_CHECKING:
     from serve_app.cache.encoded import EncoderVectors
 
 app = typer.Typer(help="Fit the semantic response cache to a stated risk.", no_args_is_help=True)
-
-Encoder = Annotated[
-    str | None, typer.Option(help="Catalogue name or folder of the encoder; default: router.encoder of the settings.")
-]
 
 
 @app.command()
@@ -37,7 +34,7 @@ def fit(
     ] = 0.1,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the split into design and test part.")] = 0,
     encoder: Encoder = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Find the similarity from which a question gets the answer to one asked before, and keep the stated risk.
 

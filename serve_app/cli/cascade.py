@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from serve_app.cli.options import Json
 from serve_app.core import DataError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ Policy = Annotated[Path, typer.Option(help="File written by `fit`.")]
 Config = Annotated[
     str | None, typer.Option(help="Settings file with the prices, or a packaged profile; default: HEADRACE_CONFIG.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 @app.command()
@@ -153,20 +153,10 @@ def _targets(routes: list[str]) -> dict[str, float]:
 
 
 def _prices(config: str | None) -> "Prices":
-    """Of the small and the large model of the settings."""
     from serve_app.config import load
-    from serve_app.ledger.rates import token_rates
-    from serve_app.training.cascade import Prices
+    from serve_app.training.cascade import prices_of
 
-    settings = load(config)
-    small = token_rates(settings.prices.models[settings.specialists.model])
-    large = token_rates(settings.prices.models[settings.fallback.model])
-    return Prices(
-        small.prompt / small.denominator,
-        small.completion / small.denominator,
-        large.prompt / large.denominator,
-        large.completion / large.denominator,
-    )
+    return prices_of(load(config))
 
 
 def _show(title: str, figures: dict[str, Any]) -> None:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serve_app.cli.label import Concurrency, Option, bar, parse_options, single_errors
-from serve_app.core import DataError, EngineError, HeadraceError
+from serve_app.cli.label import OPTION_EXAMPLE, Concurrency, Option
+from serve_app.cli.options import Json, parse_pairs
+from serve_app.cli.terminal import bar, console
+from serve_app.core import DataError, EngineError, HeadraceError, single_errors
 
 if TYPE_CHECKING:
     from serve_app.cli.estimating.outcome import Failed, Outcome, Refused, Tried
@@ -45,7 +47,7 @@ def estimate(
     keep: Annotated[
         Path | None, typer.Option(help="Write questions and answers here, for `headrace label`; else nothing is kept.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Saving and risk on your own log, before you switch. Nothing of its text is written anywhere without --keep."""
     from serve_app.cli.estimating.costs import Models, costs
@@ -58,7 +60,8 @@ def estimate(
     from serve_app.labelling.scorers import scorer as scorer_named
     from serve_app.ledger import PriceBook
 
-    settings, judge = load(config), scorer_named(scorer, **parse_options(option or []))
+    settings = load(config)
+    judge = scorer_named(scorer, **parse_pairs(option or [], "--option", OPTION_EXAMPLE))
     large = settings.fallback.model
     models = Models(now=now_model or large, small=settings.specialists.model, large=large)
     prices = PriceBook(settings.prices, models.now, (models.small, models.large))
@@ -91,12 +94,9 @@ def estimate(
     if as_json:
         typer.echo(json.dumps(found))
         return
-    from rich.console import Console
-
     from serve_app.cli.estimating.report import show
 
-    console = Console()
-    show(found, console if console.is_terminal or "COLUMNS" in os.environ else Console(width=120))
+    show(found, console())
 
 
 def _parted(outcomes: "Sequence[Outcome]") -> "tuple[list[Tried], list[Refused], list[Failed]]":

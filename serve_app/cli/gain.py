@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from serve_app.cli.options import Encoder, Json
+from serve_app.cli.router import encoder_of
+from serve_app.cli.router_tables import progress
 from serve_app.core import DataError
 
 if TYPE_CHECKING:
-    from serve_app.encoder import Encoder
     from serve_app.training.gain import GainRow
 
 
@@ -34,21 +36,16 @@ def gain_train(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the held-out folds and the random waves.")] = 0,
-    encoder: Annotated[
-        str | None,
-        typer.Option(help="Catalogue name or folder of the encoder; default: router.encoder of the settings."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    encoder: Encoder = None,
+    as_json: Json = False,
 ) -> None:
     """Train P(large right and small wrong | query), and print how well held-out rows are ranked."""
-    from serve_app.cli.router_tables import progress
     from serve_app.confidence.gain import write
     from serve_app.training.cascade import read_attempts
-    from serve_app.training.gain import fit_gain, join_texts, read_gain_rows, read_texts
-    from serve_app.training.gain.train import encoded
+    from serve_app.training.gain import encoded, fit_gain, join_texts, read_gain_rows, read_texts
 
     rows = read_gain_rows(data) if texts is None else join_texts(read_attempts(data), read_texts(texts))
-    loaded = _encoder(encoder)
+    loaded = encoder_of(encoder)
     with progress(not as_json) as report:
         trained = fit_gain(rows, encoded(rows, loaded, report), loaded.digest, seed, report)
     write(trained.model, out)
@@ -65,14 +62,6 @@ def gain_train(
         f"{found['auroc']:.3f} and APGR {apgr} (chance is .5 in both), calibration error {found['ece']:.3f}. "
         f"Written to {out}."
     )
-
-
-def _encoder(name: str | None) -> "Encoder":
-    from serve_app.catalogue import resolve
-    from serve_app.config import load
-    from serve_app.encoder import Encoder
-
-    return Encoder(resolve(name or load().router.encoder).path)
 
 
 def _write_held_out(rows: "Sequence[GainRow]", gains: Sequence[float], path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from serve_app.cli.options import Json, Ledger
 from serve_app.cli.period import opened
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ app = typer.Typer(
     help="API keys: make, list, revoke. A running server follows within two seconds.", no_args_is_help=True
 )
 
-Ledger = Annotated[str | None, typer.Option(help="File or database URL; default: ledger.url of the settings.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Usd = Annotated[str | None, typer.Option(metavar="USD", help="Most US dollars that the key may spend in one.")]
 Tokens = Annotated[int | None, typer.Option(min=1, max=10**15, help="Most tokens that the key may use in one.")]
 
@@ -50,6 +49,7 @@ def create(
     store_texts: Annotated[
         bool, typer.Option("--store-texts", help="Its texts are kept, where ledger.texts.store is on.")
     ] = False,
+    priority: Annotated[bool, typer.Option("--priority", help="It may ask for the service tier `priority`.")] = False,
     ledger: Ledger = None,
     as_json: Json = False,
 ) -> None:
@@ -69,12 +69,13 @@ def create(
         limits=tuple(limit for limit in limits if limit is not None),
         semantic_cache=semantic_cache,
         store_texts=store_texts,
+        priority=priority,
     )
     from serve_app.store import shown, store_url
 
     url = _url(ledger, new_name=name)
     try:
-        secret = asyncio.run(_with_store(url, lambda store: store.create(key)))
+        secret = asyncio.run(_with_store(url, lambda store: store.create(key), create=True))
     except RequestError as error:
         raise typer.BadParameter(str(error)) from error
     if as_json:
@@ -113,17 +114,18 @@ def revoke(
 
     try:
         url = _url(ledger)
-        asyncio.run(_with_store(url, lambda store: store.all(), read_only=True))  # a mistyped file is not made
         asyncio.run(_with_store(url, lambda store: store.revoke(name)))
     except RequestError as error:
         raise typer.BadParameter(str(error)) from error
     typer.echo(json.dumps({"name": name, "revoked": True}) if as_json else f"The key {name!r} is revoked.")
 
 
-async def _with_store(url: str, work: Callable[[KeyStore], Awaitable[T]], *, read_only: bool = False) -> T:
+async def _with_store(
+    url: str, work: Callable[[KeyStore], Awaitable[T]], *, read_only: bool = False, create: bool = False
+) -> T:
     from serve_app.keys import KeyStore
 
-    async with opened(url, read_only=read_only) as store:
+    async with opened(url, read_only=read_only, create=create) as store:
         return await work(KeyStore(store))
 
 
@@ -175,6 +177,7 @@ def _public(record: KeyRecord) -> dict[str, Any]:
         "limits": [limit.model_dump(mode="json", exclude_none=True) for limit in key.limits],
         "semantic_cache": key.semantic_cache,
         "store_texts": key.store_texts,
+        "priority": key.priority,
         "created_at_s": record.created_at_s,
         "revoked_at_s": record.revoked_at_s,
     }

@@ -3,23 +3,24 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from serve_app.core import HeadraceError
+from serve_app.cli.options import Json, parse_pairs
+from serve_app.cli.terminal import bar
 
 if TYPE_CHECKING:
     from serve_app.labelling.label import Labels
     from serve_app.labelling.lines import Line
     from serve_app.labelling.log import LogRow
 
+OPTION_EXAMPLE = "tolerance=.01"
 Option = Annotated[
     list[str] | None,
-    typer.Option("--option", help="An option of the scorer, as tolerance=.01; may be given several times."),
+    typer.Option("--option", help=f"An option of the scorer, as {OPTION_EXAMPLE}; may be given several times."),
 ]
 Concurrency = Annotated[int, typer.Option(min=1, max=256, help="How many at once.")]
 
@@ -42,7 +43,7 @@ def label(
         bool, typer.Option("--drop-text", help="Write no question, answer or reference: what `cascade fit` reads.")
     ] = False,
     concurrency: Concurrency = 4,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Say of every answer in a log whether it is right. A run that was broken off goes on where it stopped."""
     from serve_app.labelling.label import Progress, label_rows
@@ -51,13 +52,13 @@ def label(
 
     if out.resolve() == log.resolve():
         raise typer.BadParameter("the labels would be written over the log; name another file", param_hint="--out")
-    options = parse_options(option or [])
+    options = parse_pairs(option or [], "--option", OPTION_EXAMPLE)
     judge = scorer_named(scorer, **options)
     rows = read_log(log)
     digest = hashlib.sha256(log.read_bytes()).hexdigest()
     part = out.with_name(out.name + ".part")
     progress = Progress(part, {"log_sha256": digest, "scorer": scorer, "options": options})
-    with bar("Scoring", len(rows), not as_json) as advance, single_errors():
+    with bar("Scoring", len(rows), not as_json) as advance:
         labels = asyncio.run(label_rows(rows, log, judge, progress, concurrency, advance))
     written = list(_labelled(rows, log, labels, untold, drop_text))
     temporary = out.with_name(out.name + ".new")
@@ -68,41 +69,6 @@ def label(
     if scorer == "code":
         figures["sandbox"] = _sandbox()
     typer.echo(json.dumps(figures) if as_json else _sentence(figures))
-
-
-def parse_options(written: list[str]) -> dict[str, Any]:
-    """`tolerance=.01` and its like; a mistake is a usage error."""
-    found: dict[str, Any] = {}
-    for one in written:
-        name, equals, value = one.partition("=")
-        if not name or not equals:
-            raise typer.BadParameter(f"{one!r} is no option; write it like tolerance=.01", param_hint="--option")
-        found[name] = value
-    return found
-
-
-@contextmanager
-def bar(title: str, total: int, visible: bool) -> Iterator[Callable[[int], object]]:
-    """A progress bar on standard error; yields what advances it."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not visible) as bars:
-        task = bars.add_task(title, total=total)
-        yield lambda num_rows: bars.advance(task, num_rows)
-
-
-@contextmanager
-def single_errors() -> Iterator[None]:
-    """The first error of several tasks, as if it had come alone."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        told: BaseException | None = group.subgroup(HeadraceError)
-        while isinstance(told, BaseExceptionGroup):
-            told = told.exceptions[0]
-        raise told or group from None
 
 
 def _labelled(

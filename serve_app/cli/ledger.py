@@ -2,15 +2,16 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
-from serve_app.cli.ledger_table import DEFAULT_CHARS, notes, table
-from serve_app.cli.period import period
+from serve_app.cli.ledger_table import notes, table
+from serve_app.cli.options import Json, Ledger, Since, Until
+from serve_app.cli.period import opened, period
+from serve_app.cli.terminal import console
 
 if TYPE_CHECKING:
     from serve_app.ledger import SqlLedger
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 app = typer.Typer(help="What the queries cost, and what the large model alone would have cost.", no_args_is_help=True)
-
-Since = Annotated[str | None, typer.Option(help="Start: 2026-03-01, 2026-03-01T09:30 (UTC), 24h or 7d.")]
-Until = Annotated[str | None, typer.Option(help="End, exclusive; written like --since.")]
-Database = Annotated[str | None, typer.Option(help="File or database URL; default: ledger.url of the settings.")]
 
 
 @app.command()
@@ -36,8 +33,8 @@ def report(
         ),
     ] = None,
     key: Annotated[str | None, typer.Option(help="Only the queries of this API key, by its name.")] = None,
-    ledger: Database = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    ledger: Ledger = None,
+    as_json: Json = False,
 ) -> None:
     """Totals over a time range, and by group: cost, savings and where they come from, escalations, latencies."""
     from serve_app.core import RequestError
@@ -45,9 +42,9 @@ def report(
     keys = tuple(each.strip() for keys in group_by or [] for each in keys.split(",") if each.strip())
     since_s, until_s = period(since, until)
 
-    async def read(opened: "SqlLedger") -> tuple[dict[str, Any], dict[str, Any]]:
-        stats = await opened.stats(since_s, until_s, keys, key)
-        return stats, await opened.always_large_check(since_s, until_s)
+    async def read(found: "SqlLedger") -> tuple[dict[str, Any], dict[str, Any]]:
+        stats = await found.stats(since_s, until_s, keys, key)
+        return stats, await found.always_large_check(since_s, until_s)
 
     try:
         stats, audits = _with_ledger(ledger, read)
@@ -56,14 +53,10 @@ def report(
     if as_json:
         typer.echo(json.dumps(stats | {"always_large_check": audits}))
         return
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(width=DEFAULT_CHARS)
-    console.print(table(stats, keys, console.width))
+    out = console()
+    out.print(table(stats, keys, out.width))
     for note in notes(stats, audits):
-        console.print(note, style="dim")
+        out.print(note, style="dim")
 
 
 @app.command()
@@ -77,11 +70,11 @@ def export(
     ] = "queries",
     since: Since = None,
     until: Until = None,
-    ledger: Database = None,
+    ledger: Ledger = None,
 ) -> None:
     """Write single accounts to a file, with money in integer nano-dollars: no rounding, no text of any query."""
     since_s, until_s = period(since, until)
-    num_rows = _with_ledger(ledger, lambda opened: opened.export(out, form, rows, since_s, until_s))
+    num_rows = _with_ledger(ledger, lambda found: found.export(out, form, rows, since_s, until_s))
     typer.echo(f"{num_rows:,} rows are in {out}.")
 
 
@@ -90,7 +83,7 @@ def prune(
     days: Annotated[
         int | None, typer.Option(min=1, help="Days to keep; default: ledger.retention_days of the settings.")
     ] = None,
-    ledger: Database = None,
+    ledger: Ledger = None,
 ) -> None:
     """Delete the accounts of days that ended longer ago; hourly and daily totals stay, so reports go on."""
     from serve_app.config import load
@@ -99,7 +92,7 @@ def prune(
     kept_days = load().ledger.retention_days if days is None else days
     if kept_days is None:
         raise ConfigError("ledger.retention_days is not set, so nothing is deleted; set it, or give --days.")
-    pruned = _with_ledger(ledger, lambda opened: opened.prune(kept_days), read_only=False)
+    pruned = _with_ledger(ledger, lambda found: found.prune(kept_days), read_only=False)
     typer.echo(f"{pruned.num_queries:,} accounts of {pruned.num_days:,} days are deleted.")
 
 
@@ -109,11 +102,7 @@ def _with_ledger(url: str | None, work: Callable[["SqlLedger"], Awaitable[T]], *
     from serve_app.ledger import SqlLedger
 
     async def run() -> T:
-        opened = SqlLedger(load().ledger.url if url is None else url, read_only=read_only)
-        try:
-            await opened.open()
-            return await work(opened)
-        finally:
-            await opened.close()
+        async with opened(load().ledger.url if url is None else url, read_only=read_only) as store:
+            return await work(SqlLedger(store))
 
     return asyncio.run(run())

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from serve_app.cli.terminal import WIDE_CHARS
+
 if TYPE_CHECKING:
     from rich.table import Table
-
-DEFAULT_CHARS = 120
-"""A file or pipe has the columns of this width."""
 
 _COLUMNS = {
     "queries": "queries",
@@ -32,7 +31,7 @@ _COLUMNS = {
 }
 _NARROW = ("queries", "cost_usd", "always_large_usd", "saved_share", "escalation_rate")
 _USUAL = (*_NARROW[:3], "saved_usd", *_NARROW[3:], "cache_hit_rate", "ms.p50", "ms.p95", "ms.p99")
-_WIDTHS = ((200, tuple(_COLUMNS)), (DEFAULT_CHARS, _USUAL), (0, _NARROW))
+_WIDTHS = ((200, tuple(_COLUMNS)), (WIDE_CHARS, _USUAL), (0, _NARROW))
 """From so many characters on, these columns."""
 
 

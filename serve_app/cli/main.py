@@ -9,16 +9,22 @@ from serve_app import __version__
 from serve_app.cli import (
     adapters,
     ask,
+    bill,
     cache,
     cascade,
+    check,
+    deploy_config,
+    distill,
+    doctor,
     estimate,
     gain,
     keys,
     label,
     ledger,
     models,
-    prices,
+    rag,
     reference,
+    reprice,
     router,
     serve,
 )
@@ -35,14 +41,21 @@ router.app.command("gain-train")(gain.gain_train)
 app.add_typer(router.app, name="router")
 app.add_typer(adapters.app, name="adapters")
 app.add_typer(cascade.app, name="cascade")
-prices.mount(ledger.app)
+app.add_typer(distill.app, name="distill")
+ledger.app.command()(reprice.reprice)
+ledger.app.command()(bill.bill)
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(keys.app, name="keys")
 app.add_typer(cache.app, name="cache")
+app.add_typer(rag.app, name="rag")
 app.add_typer(reference.app, name="reference")
 app.command("serve")(serve.serve)
+app.command("deploy-config")(deploy_config.deploy_config)
 app.command("ask")(ask.ask)
 app.command("label")(label.label)
+app.command("doctor")(doctor.doctor)
+app.command("check")(check.check)
+app.command("record")(check.record)
 app.command("estimate")(estimate.estimate)
 
 

@@ -7,13 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
+from serve_app.cli.options import Json
+
 app = typer.Typer(help="The model catalogue.", no_args_is_help=True)
 
 DEMO_MODELS = ("all-minilm-l6-v2", "smollm2-135m-instruct", "qwen2.5-coder-0.5b-instruct")
 TITLES = ("name", "role", "licence", "download", "on disk", "state")
 UNFETCHED = ("absent", "partial")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command("list")

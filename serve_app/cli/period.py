@@ -1,6 +1,5 @@
-"""What the commands on a stored ledger share: the period, the database, and how wide to print."""
+"""What the commands on a stored ledger share: the period, and the database."""
 
-import os
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,12 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from serve_app.store import Store
-
-_WIDE_CHARS = 120
-"""Width of what goes to a file or pipe."""
 
 
 def period(since: str | None, until: str | None) -> tuple[float | None, float | None]:
@@ -34,11 +28,17 @@ def period(since: str | None, until: str | None) -> tuple[float | None, float | 
 
 
 @asynccontextmanager
-async def opened(url: str, *, read_only: bool = True) -> "AsyncIterator[Store]":
-    """The database of a ledger. Raises LedgerError when it cannot be opened, ConfigError on a bad URL."""
-    from serve_app.ledger.faults import store_faults
-    from serve_app.store import Store
+async def opened(url: str, *, read_only: bool = True, create: bool = False) -> "AsyncIterator[Store]":
+    """The database of a ledger. Only with `create` is one made where there is none: a mistyped file is an error.
 
+    Raises LedgerError when it cannot be opened, ConfigError on a bad URL.
+    """
+    from serve_app.store import Store
+    from serve_app.store.faults import store_faults
+
+    if not read_only and not create:
+        async with opened(url):
+            pass
     store = Store(url, read_only=read_only)
     with store_faults():
         try:
@@ -46,11 +46,3 @@ async def opened(url: str, *, read_only: bool = True) -> "AsyncIterator[Store]":
             yield store
         finally:
             await store.close()
-
-
-def console() -> "Console":
-    """A terminal as it is, all else wide."""
-    from rich.console import Console
-
-    found = Console()
-    return found if found.is_terminal or "COLUMNS" in os.environ else Console(width=_WIDE_CHARS)

@@ -14,6 +14,15 @@ def config() -> None:
 
 
 @app.command()
+def http() -> None:
+    """Print docs/http.md: every page of the gateway with its fields and errors."""
+    from serve_app.gateway.app import description
+    from serve_app.gateway.reference import markdown
+
+    typer.echo(markdown(description()), nl=False)
+
+
+@app.command()
 def cli(context: typer.Context) -> None:
     """Print docs/cli.md: every command with its help."""
     from typer.cli import get_docs_for_click

@@ -2,18 +2,18 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serve_app.cli.router_tables import progress
+from serve_app.cli.options import Encoder, Json
+from serve_app.cli.router_tables import added_label, progress
+
+if TYPE_CHECKING:
+    from serve_app.encoder import Encoder as SentenceEncoder
 
 app = typer.Typer(help="Train and measure the router.", no_args_is_help=True)
 
-Encoder = Annotated[
-    str | None, typer.Option(help="Catalogue name or folder of the encoder; default: router.encoder of the settings.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Seed = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the validation folds and of the small network.")]
 TrainingRows = Annotated[
     list[Path],
@@ -47,7 +47,7 @@ def train(
     from serve_app.training.router import Abstention
     from serve_app.training.router import train as fit
 
-    loaded = _encoder(encoder)
+    loaded = encoder_of(encoder)
     with progress(not as_json) as report:
         trained = fit(data, loaded, classifier, seed, Abstention(floor, false_rejection), report)
     write(trained.artifact, out)
@@ -93,7 +93,7 @@ def compare(
     from serve_app.training.router import CLASSIFIERS
     from serve_app.training.router import compare as run
 
-    loaded = _encoder(encoder)
+    loaded = encoder_of(encoder)
     train_rows, test_rows = [row for path in data for row in read_rows(path)], read_rows(test)
     with progress(not as_json) as report:
         names = classifier or list(CLASSIFIERS)
@@ -128,19 +128,14 @@ def add_label(
 
     started_s = time.perf_counter()
     rows = read_rows(data, {label})
-    old, loaded = read(_folder(router)), _encoder(encoder)
+    old, loaded = read(router_folder(router)), encoder_of(encoder)
     with progress(not as_json) as report:
         found = extend(old, label, rows, loaded, report)
     write(found.artifact, out)
     took_s = time.perf_counter() - started_s
     if as_json:
-        figures = {
-            "before": found.before,
-            "after": found.after,
-            "new_right_95": found.new_right_95,
-            "released": found.num_released,
-        }
-        typer.echo(json.dumps({"out": str(out), "label": label, "rows": len(rows), "seconds": took_s, **figures}))
+        told = {"out": str(out), "label": label, "rows": len(rows), "seconds": took_s, **added_label(found)}
+        typer.echo(json.dumps(told))
         return
     from rich.console import Console
 
@@ -171,7 +166,7 @@ def evaluate(
     from serve_app.router import evaluate as measure
     from serve_app.router.domain import FALLBACK_LABEL
 
-    loaded = DomainRouter.load(_folder(router), _encoder(encoder), floor)
+    loaded = DomainRouter.load(router_folder(router), encoder_of(encoder), floor)
     rows = read_rows(data, {*loaded.labels, FALLBACK_LABEL})
     with progress(not as_json) as report:
         done = iter(range(1, len(rows) + 1))
@@ -191,7 +186,8 @@ def evaluate(
     )
 
 
-def _encoder(name: str | None) -> Any:
+def encoder_of(name: str | None) -> "SentenceEncoder":
+    """The sentence encoder of this name, or of the settings. Raises CatalogueError."""
     from serve_app.catalogue import resolve
     from serve_app.config import load
     from serve_app.encoder import Encoder as SentenceEncoder
@@ -199,7 +195,8 @@ def _encoder(name: str | None) -> Any:
     return SentenceEncoder(resolve(name or load().router.encoder).path)
 
 
-def _folder(path: Path | None) -> Path:
+def router_folder(path: Path | None) -> Path:
+    """The folder of a trained router: this one, or that of the settings."""
     from serve_app.config import load
     from serve_app.router import shipped
 

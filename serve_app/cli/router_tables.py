@@ -92,5 +92,15 @@ def confusions(found: Extended) -> Table:
     return table
 
 
+def added_label(found: Extended) -> dict[str, Any]:
+    """What `confusions` shows, for JSON."""
+    return {
+        "before": found.before,
+        "after": found.after,
+        "new_right_95": found.new_right_95,
+        "released": found.num_released,
+    }
+
+
 def _change(before: int, after: int) -> str:
     return f"{after}" if before == after else f"{before} → {after}"

@@ -16,13 +16,15 @@ import typer
 from serve_app.core import ConfigError
 
 if TYPE_CHECKING:
-    from serve_app.config import Settings
+    from serve_app.config import NodeSettings, Settings
 
 _LAUNCHER = "serve_app.deployments.launch"  # a process of its own: the command line may not import Ray
 
 
 def serve(
-    graph: Annotated[str, typer.Option(help="Which graph: production, cascade, router or multi_lora.")] = "production",
+    graph: Annotated[
+        str, typer.Option(help="Which graph: production, cascade, router, multi_lora, ensemble or rag.")
+    ] = "production",
     config: Annotated[
         str | None, typer.Option(help="Settings: a path or a packaged profile; default: $HEADRACE_CONFIG, else demo.")
     ] = None,
@@ -36,6 +38,8 @@ def serve(
     settings = load(str(path))
     if graph not in (known := _graphs()):
         raise ConfigError(f"There is no graph {graph!r}; choose {', '.join(known)}.")
+    _check_api_keys(graph, settings)
+    _check_documents(graph, settings)
     _check_port(settings.gateway.host, port or settings.gateway.port)
     _pull_missing(_models(graph, settings))
     arguments = ["--graph", graph, "--config", str(path)]
@@ -69,11 +73,40 @@ def _graphs() -> list[str]:
 
 def _models(graph: str, settings: "Settings") -> list[str]:
     """The models that the graph's nodes run; `fake` and foreign engines need none of ours."""
-    nodes = [settings.specialists]
-    if graph not in ("router", "multi_lora"):
-        nodes.append(settings.fallback)
-    models = [node.model for node in nodes if node.engine == "local"]
-    return models if graph in ("cascade", "multi_lora") else [*models, settings.router.encoder]
+    models = [node.model for node in _nodes(graph, settings).values() if node.engine == "local"]
+    encoders = [] if graph in ("cascade", "ensemble", "multi_lora", "rag") else [settings.router.encoder]
+    if _has_documents(graph, settings):
+        encoders.append(settings.rag.encoder)
+    return [*models, *dict.fromkeys(encoders)]
+
+
+def _has_documents(graph: str, settings: "Settings") -> bool:
+    return graph == "rag" or settings.rag.enabled
+
+
+def _nodes(graph: str, settings: "Settings") -> "dict[str, NodeSettings]":
+    """The engine nodes of the graph, by their section of the settings."""
+    nodes = {"specialists": settings.specialists}
+    return nodes if graph in ("router", "multi_lora") else nodes | {"fallback": settings.fallback}
+
+
+def _check_api_keys(graph: str, settings: "Settings") -> None:
+    """Replicas on this machine inherit this environment. Raises ConfigError where a server's key is not in it."""
+    from serve_app.endpoints import key_of
+
+    for section, node in _nodes(graph, settings).items():
+        for server in node.remote.servers if node.remote else ():
+            if server.api_key_env:
+                try:
+                    key_of(server.api_key_env)
+                except ConfigError as error:
+                    raise ConfigError(f"{section}.remote.servers, {server.model}, api_key_env: {error}") from error
+
+
+def _check_documents(graph: str, settings: "Settings") -> None:
+    """Raises ConfigError without the extra `rag`, before the retriever's replicas fail one after another."""
+    if _has_documents(graph, settings) and find_spec("lancedb") is None:
+        raise ConfigError("Documents need packages that are not installed: `pip install 'headrace[rag]'`.")
 
 
 def _pull_missing(models: list[str]) -> None:

@@ -84,6 +84,8 @@ class TrainingProgress:
         if self._training is None:
             self._training = self._bars.add_task("Training", total=report.total_tokens, note="")
         note = f"loss {report.loss:.3f}, {report.num_tokens / max(report.busy_s, 1e-9):.0f} tokens/s"
+        if report.validation_loss is not None:
+            note += f", validation {report.validation_loss:.3f}"
         self._bars.update(self._training, completed=report.num_tokens, note=note)
         self._line(f"Training: step {report.step} of {report.num_steps}, {note}")
 

@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from serve_app.confidence.model import FloatArray, Platt
+from serve_app.confidence.stored import Stored, damaged, read_object
 from serve_app.confidence.surface import SURFACE, surface
 from serve_app.core import ConfigError, DataError
 
@@ -34,13 +35,12 @@ ARRAYS_FILE, RECORD_FILE = "gain.safetensors", "gain.json"
 MOST_DEVIATIONS = 4.0
 """Counts further than this from the training mean, in standard deviations, are taken to be this far."""
 
+_WHAT = "pre-router"
 _AGAIN = "train it again with `headrace router gain-train`"
 
 
-class Record(BaseModel):
+class Record(Stored):
     """What `gain.json` holds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     format: int
     encoder_digest: str
@@ -139,7 +139,7 @@ def write(model: GainModel, folder: Path) -> None:
         (folder / ARRAYS_FILE).write_bytes(save(arrays))
         (folder / RECORD_FILE).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        raise DataError(f"Cannot write the pre-router to {folder}: {error.strerror or error}.") from error
+        raise DataError(f"Cannot write the {_WHAT} to {folder}: {error.strerror or error}.") from error
 
 
 def read(folder: Path, encoder_digest: str) -> GainModel:
@@ -159,31 +159,18 @@ def read(folder: Path, encoder_digest: str) -> GainModel:
 
 
 def _record(path: Path) -> Record:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(
-            f"{path.parent} is no pre-router: cannot read {path.name} ({error.strerror or error})."
-        ) from error
-    except ValueError as error:
-        raise DataError(f"{path} is damaged (not JSON): {_AGAIN}.") from error
-    if isinstance(found, dict) and found.get("format") != FORMAT:
-        raise DataError(f"{path} has format {found.get('format')!r} and this version reads {FORMAT}: {_AGAIN}.")
+    found = read_object(path, _WHAT, FORMAT, _AGAIN)
     try:
         return Record.model_validate(found)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{path} is damaged ({field}: {first['msg']}): {_AGAIN}.") from error
+        raise damaged(path, error, _AGAIN) from error
 
 
 def _arrays(path: Path) -> Arrays:
     try:
         found = load_file(path)
     except OSError as error:
-        raise DataError(
-            f"{path.parent} is no pre-router: cannot read {path.name} ({error.strerror or error})."
-        ) from error
+        raise DataError(f"Cannot read the {_WHAT} {path}: {error.strerror or error}.") from error
     except SafetensorError as error:
         raise DataError(f"{path} is damaged ({error}): {_AGAIN}.") from error
     names = [field.name for field in fields(Arrays)]

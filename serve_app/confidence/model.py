@@ -11,9 +11,10 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from serve_app.confidence.features import FEATURES
+from serve_app.confidence.stored import Stored
 from serve_app.core import ConfigError
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
@@ -22,13 +23,7 @@ _MOST_LOG_ODDS = 15.0
 """Beyond this, probabilities would run into 1.0 and lose their order."""
 
 
-class Section(BaseModel):
-    """Base of what is read from a policy file: frozen, unknown keys are errors, numbers are finite."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
-
-
-class Platt(Section):
+class Platt(Stored):
     """Straightens log-odds with a line (Platt 1999); a rising one, so that the order of answers stays."""
 
     kind: Literal["platt"] = "platt"
@@ -40,7 +35,7 @@ class Platt(Section):
         return sigmoid(self.slope * log_odds + self.offset)
 
 
-class Isotonic(Section):
+class Isotonic(Stored):
     """A rising curve through knots (Zadrozny and Elkan 2002), straight between them, level beyond the outer two."""
 
     kind: Literal["isotonic"] = "isotonic"
@@ -71,7 +66,7 @@ class _Arrays:
     coefficients: FloatArray
 
 
-class AcceptanceModel(Section):
+class AcceptanceModel(Stored):
     """One stage of one route and adapter version.
 
     Making one raises ConfigError where it uses a feature that this version does not compute.

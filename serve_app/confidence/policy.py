@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -10,19 +9,20 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from serve_app.confidence.model import AcceptanceModel, Section
+from serve_app.confidence.model import AcceptanceModel
 from serve_app.confidence.stages import Margins
-from serve_app.confidence.stored import damaged, read_object
+from serve_app.confidence.stored import Stored, damaged, read_object, write_object
 from serve_app.confidence.watch.reference import Reference
 from serve_app.core import ConfigError, DataError
 
 FORMAT = 1
+_WHAT = "cascade policy"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Margin = Annotated[float, Field(ge=0)]
 
 
-class EarlyStage(Section):
+class EarlyStage(Stored):
     """What is known at one checkpoint."""
 
     model: AcceptanceModel | None
@@ -33,7 +33,7 @@ class EarlyStage(Section):
     """Log-odds below the threshold that an early escalation needs; None: never."""
 
 
-class RoutePolicy(Section):
+class RoutePolicy(Stored):
     """One route and adapter version."""
 
     route: str | None
@@ -97,7 +97,7 @@ class RoutePolicy(Section):
         return self.model_copy(update={"threshold": None})
 
 
-class Provenance(Section):
+class Provenance(Stored):
     """Where a policy comes from."""
 
     data_sha256: str
@@ -116,7 +116,7 @@ class Provenance(Section):
     """ISO 8601, UTC."""
 
 
-class CascadePolicy(Section):
+class CascadePolicy(Stored):
     """All routes. Each route and adapter version occurs once."""
 
     format: Literal[1] = 1
@@ -163,18 +163,13 @@ class CascadePolicy(Section):
 
 def write(policy: CascadePolicy, path: Path) -> None:
     """Store; the same policy gives the same bytes. Raises DataError when it cannot."""
-    text = json.dumps(policy.model_dump(), ensure_ascii=False, indent=1)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"Cannot write the cascade policy to {path}: {error.strerror or error}.") from error
+    write_object(policy, path, _WHAT)
 
 
 def read(path: Path) -> CascadePolicy:
     """Load and check. Raises DataError when the file is missing, damaged or of another format."""
     again = "write it again with `headrace cascade fit`"
-    found = read_object(path, "cascade policy", FORMAT, again)
+    found = read_object(path, _WHAT, FORMAT, again)
     try:
         return CascadePolicy.model_validate(found)
     except ConfigError as error:

@@ -4,9 +4,25 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from serve_app.core import DataError
+
+
+class Stored(BaseModel):
+    """Base of what such a file holds: frozen, unknown keys are errors, numbers are finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+
+def write_object(found: Stored, path: Path, what: str) -> None:
+    """Write a file of kind `what`, its folder made if absent; equal objects give equal bytes. Raises DataError."""
+    text = json.dumps(found.model_dump(), ensure_ascii=False, indent=1)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"Cannot write the {what} to {path}: {error.strerror or error}.") from error
 
 
 def read_object(path: Path, what: str, expected_format: int, again: str) -> dict[str, Any]:
@@ -28,4 +44,4 @@ def damaged(path: Path, error: ValidationError, again: str) -> DataError:
     """What to raise where the object is not of the file's kind; names the first field at fault."""
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"])
-    return DataError(f"{path} is damaged ({field or 'policy'}: {first['msg']}): {again}.")
+    return DataError(f"{path} is damaged ({f'{field}: ' if field else ''}{first['msg']}): {again}.")

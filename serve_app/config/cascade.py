@@ -55,6 +55,16 @@ class CascadeSettings(Section):
         description="Answer with the small model, never escalated, where the pre-router's gain is below this. "
         "Unset: never.",
     )
+    when_small_fails: Literal["escalate", "fail"] = Field(
+        "escalate",
+        description="What a query gets whose small model failed, was full, or has too short a context, before anything "
+        "was sent: the large model's answer, within the budget, or the error.",
+    )
+    when_large_fails: Literal["accept_small", "fail"] = Field(
+        "accept_small",
+        description="What a query gets whose large model failed or was full, before anything was sent: the small "
+        "answer that was rejected or not tried, or the error.",
+    )
     watch: WatchSettings = Field(default_factory=WatchSettings, description="Audit and drift of what was accepted.")
 
     @model_validator(mode="after")

@@ -1,10 +1,14 @@
 """How much of a machine each Serve deployment takes, and between which bounds it scales."""
 
-from typing import Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from serve_app.config.section import Section
+
+_VALUE = r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?"
+_LabelRule = Annotated[str, StringConstraints(pattern=rf"^!?({_VALUE}|in\({_VALUE}(,{_VALUE})*\))$")]
+"""No blank after a comma: Ray 2.60 takes it for a part of the name, and the rule then says nothing."""
 
 
 class DeploymentSettings(Section):
@@ -21,12 +25,34 @@ class DeploymentSettings(Section):
     )
     max_ongoing_requests: int = Field(512, ge=1, description="Requests a replica takes before Serve refuses more.")
     graceful_shutdown_s: float = Field(10.0, ge=0, description="Time for running queries to end when a replica stops.")
+    surge_percent: int = Field(
+        0,
+        ge=0,
+        le=100,
+        description="Replicas of a new version that may run beside the old ones during a rolling update, in percent of "
+        "their number. 0: an old one stops before its successor starts. Above 0 the update waits until they fit.",
+    )
+    max_per_node: int | None = Field(
+        None,
+        ge=1,
+        description="Most replicas on one node, so that a node that dies does not take all. Unset: no bound.",
+    )
+    node_labels: dict[str, _LabelRule] = Field(
+        default_factory=dict,
+        description="Ray labels of the nodes that may hold a replica: label -> `VALUE`, `in(A,B)`, or either after "
+        "`!`, which a node without the label fulfils too.",
+    )
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
         if self.min_replicas > self.max_replicas:
             raise ValueError(f"min_replicas {self.min_replicas} is above max_replicas {self.max_replicas}")
         return self
+
+    @property
+    def scales(self) -> bool:
+        """Whether the number of replicas may change."""
+        return self.max_replicas > self.min_replicas
 
     @property
     def threads(self) -> int:
@@ -39,6 +65,7 @@ class DeploymentsSettings(Section):
 
     gateway: DeploymentSettings = Field(DeploymentSettings(num_cpus=0.2), description="HTTP ingress and patterns.")
     router: DeploymentSettings = Field(DeploymentSettings(num_cpus=0.2), description="Domain classifier.")
+    retriever: DeploymentSettings = Field(DeploymentSettings(num_cpus=0.2), description="Search in documents.")
     specialists: DeploymentSettings = Field(DeploymentSettings(num_cpus=1), description="Small base with its adapters.")
     fallback: DeploymentSettings = Field(DeploymentSettings(num_cpus=0.5), description="The large model.")
     ledger: DeploymentSettings = Field(DeploymentSettings(num_cpus=0.1), description="The one writer of the accounts.")
@@ -47,4 +74,6 @@ class DeploymentsSettings(Section):
     def _one_writer(self) -> Self:
         if self.ledger.max_replicas != 1 or self.ledger.min_replicas != 1:
             raise ValueError("ledger must have exactly one replica: it is the only writer of the database")
+        if self.ledger.surge_percent:
+            raise ValueError("ledger.surge_percent must be 0: two ledgers must not write the database at once")
         return self

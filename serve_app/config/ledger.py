@@ -12,8 +12,8 @@ class JournalSettings(Section):
 
     folder: str | None = Field(
         None,
-        description="Local folder, on a disk that outlives the process. Unset: beside the SQLite file, or in the "
-        "user's state folder.",
+        description="Local folder, on a disk that outlives the process; may begin with an environment variable of the "
+        "node, as in `$SCRATCH/journals`. Unset: beside the SQLite file, or in the user's state folder.",
     )
     segment_mb: int = Field(4, ge=1, le=256, description="Size of one file, in MiB.")
     max_mb: int = Field(1024, ge=2, description="Bound on the accounts not yet in the database, per gateway, in MiB.")
@@ -35,6 +35,10 @@ class TextsSettings(Section):
     redact: str | None = Field(
         None, description="`package.module:function`, called with each text before it is stored; returns what is kept."
     )
+
+    def wants(self, key_id: str | None, opted_in: bool) -> bool:
+        """Whether the texts of this key may be kept; `opted_in`: the key itself was made so."""
+        return self.store and (opted_in or not self.keys or key_id in self.keys)
 
 
 class LedgerSettings(Section):
@@ -63,6 +67,6 @@ class LedgerSettings(Section):
         None, ge=1, description="Days after which single accounts are deleted; hourly totals stay. Unset: never."
     )
     flush_ms: int = Field(
-        50, ge=1, le=60_000, description="An account waits at most this many milliseconds before it is sent off."
+        250, ge=1, le=60_000, description="An account waits at most this many milliseconds before it is sent off."
     )
     max_batch: int = Field(500, ge=1, le=10_000, description="Accounts per transaction; a full batch is sent at once.")

@@ -63,7 +63,18 @@ def read_mapping(path: Path, to_check: str, holds: str) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """A safe loader to which a key that is given twice is an error: the last one would win in silence."""
+    """A safe loader to which a key that is given twice is an error: the last one would win in silence.
+
+    `!env NAME` is the text of an environment variable, so that a settings file need not hold a secret.
+    """
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """A value that looks like a date or a number and is none, as 2026-02-30, is a mistake in the file too."""
+        try:
+            return super().construct_object(node, deep)
+        except ValueError as error:
+            kind = node.tag.rpartition(":")[2]
+            raise ConstructorError(None, None, f"this is no {kind}; quote it if it is text", node.start_mark) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen: set[str] = set()
@@ -73,6 +84,18 @@ class _Loader(yaml.SafeLoader):
                     raise ConstructorError(None, None, f"the key {key.value!r} is given twice", key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def _from_environment(loader: _Loader, node: yaml.Node) -> str:
+    name = str(loader.construct_scalar(node)) if isinstance(node, yaml.ScalarNode) else ""
+    value = os.environ.get(name, "")
+    if not value:
+        line = node.start_mark.line + 1
+        raise ConfigError(f"Settings, line {line}: set the environment variable {name!r} that `!env` names here.")
+    return value
+
+
+_Loader.add_constructor("!env", _from_environment)
 
 
 def _problem(error: Exception) -> str:

@@ -1,9 +1,10 @@
 """Which model each engine node runs, and how much of it at once."""
 
 import re
+from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from serve_app.config.remote import RemoteSettings
 from serve_app.config.section import Section
@@ -18,8 +19,14 @@ class NodeSettings(Section):
     model: str = Field(description="Catalogue name or local directory of the base model.")
     engine: str = Field(
         "local",
-        description="What runs the model: `local` (torch, in the replica), `openai` (a server elsewhere, see "
-        "`remote`), `fake` (scripted answers, to try a graph) or `package.module:function` of your own.",
+        description="What runs the model: `local` (torch, in the replica), `vllm` (in an environment of its own, see "
+        "`python`), `openai` (a server elsewhere, see `remote`), `fake` (scripted answers, to try a graph) or "
+        "`package.module:function` of your own.",
+    )
+    python: str | None = Field(
+        None,
+        description="Interpreter of this node's replicas, an absolute path that holds on every machine they run on: "
+        "for `engine: vllm`, that of the environment vLLM is installed in. Unset: the one that runs the cluster.",
     )
     max_rows: int = Field(16, ge=1, le=1024, description="Rows in one batch: calls answered at the same time.")
     max_context_tokens: int = Field(
@@ -98,8 +105,23 @@ class NodeSettings(Section):
     def _servers_are_there_where_they_are_asked(self) -> Self:
         if self.engine == "openai" and self.remote is None:
             raise ValueError("engine openai needs a section `remote` that names its servers")
-        if self.remote is not None and self.engine in ("local", "fake"):
+        if self.remote is not None and self.engine in ("local", "vllm", "fake"):
             raise ValueError(f"a section `remote` means nothing to engine {self.engine}; write `engine: openai`")
+        return self
+
+    @field_validator("python")
+    @classmethod
+    def _holds_on_every_machine(cls, value: str | None) -> str | None:
+        if value is not None and not Path(value).is_absolute():
+            raise ValueError(
+                f"{value!r} is no absolute path: replicas have another working directory; write it in full"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _vllm_runs_the_base_as_it_is(self) -> Self:
+        if self.engine == "vllm" and self.linear in ("int8", "int4"):
+            raise ValueError(f"linear {self.linear} is of engine local; engine vllm runs the base as its files have it")
         return self
 
 

@@ -11,7 +11,7 @@ from serve_app.config.section import Section
 
 Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 Rate = Annotated[Decimal, Field(gt=0, allow_inf_nan=False)]
-Deployment = Literal["gateway", "router", "specialists", "fallback", "ledger"]
+Deployment = Literal["gateway", "router", "retriever", "specialists", "fallback", "ledger"]
 
 
 def _utc(moment: datetime) -> datetime:
@@ -125,6 +125,7 @@ ModelPrices = Annotated[
 
 Version = Annotated[str, Field(min_length=1, max_length=64)]
 FlexFactor = Annotated[Decimal, Field(ge=0, le=1, allow_inf_nan=False)]
+PriorityFactor = Annotated[Decimal, Field(ge=1, le=1000, allow_inf_nan=False)]
 
 
 class PriceChange(Section):
@@ -138,6 +139,7 @@ class PriceChange(Section):
         default_factory=dict, description="Model name -> its prices, each entry as a whole."
     )
     flex_factor: FlexFactor | None = Field(None, description="As in `prices`.")
+    priority_factor: PriorityFactor | None = Field(None, description="As in `prices`.")
     replica_usd_per_hour: dict[Deployment, Usd] = Field(default_factory=dict, description="As in `prices`.")
 
 
@@ -155,6 +157,11 @@ class PricesSettings(Section):
     )
     flex_factor: FlexFactor = Field(
         Decimal("0.5"), description="Price of the tier `flex`, which takes idle capacity only, as a share of the price."
+    )
+    priority_factor: PriorityFactor = Field(
+        Decimal(1),
+        description="Price of the tier `priority`, which goes first, as a multiple of the price; 1 charges nothing for "
+        "going first.",
     )
     replica_usd_per_hour: dict[Deployment, Usd] = Field(
         default_factory=dict,

@@ -14,13 +14,19 @@ _HEAD = """# Configuration
 
 One YAML file, named by the environment variable `HEADRACE_CONFIG` (a path, or the name of a packaged profile:
 `demo`, `large`, `cluster`). An unknown key, a missing key or a value out of range stops the start with one sentence
-that names it. This page is written by `headrace reference config`.
+that names it. `!env NAME` in place of a
+value is the text of an environment variable, for what is secret. This page is written by `headrace reference config`.
 """
 
 
 def markdown() -> str:
     """The whole page."""
-    return "\n".join([_HEAD, *_section("", Settings)]) + "\n"
+    return f"{_HEAD}\n{tables(Settings)}\n"
+
+
+def tables(model: type[BaseModel]) -> str:
+    """A table of the keys of each section."""
+    return "\n".join(_section("", model))
 
 
 def _section(prefix: str, model: type[BaseModel]) -> Iterator[str]:
@@ -33,7 +39,8 @@ def _section(prefix: str, model: type[BaseModel]) -> Iterator[str]:
         inner = _models_in(info.annotation)
         path = f"{prefix}.{name}" if prefix else name
         is_section = any(info.annotation in (one, one | None) for one in inner)
-        nested += [(path if is_section else f"{path}.NAME", one) for one in inner]
+        inside = path if is_section else f"{path}[]" if _is_list(info.annotation) else f"{path}.NAME"
+        nested += [(inside, one) for one in inner]
         kind = "section" if is_section else _type_name(info.annotation)
         yield f"| `{path}` | {kind} | {_default(info, bool(inner))} | {info.description} |"
     yield ""
@@ -66,9 +73,16 @@ def _type_name(annotation: Any) -> str:
         return " or ".join(f"`{value}`" for value in arguments)
     if origin in (Union, UnionType):
         return " or ".join(_type_name(argument) for argument in arguments)
+    if _is_list(annotation):
+        return f"list[{_type_name(arguments[0])}]"
     if origin is not None:
         return f"{origin.__name__}[{', '.join(_type_name(argument) for argument in arguments)}]"
     return "None" if annotation is NoneType else str(annotation.__name__)
+
+
+def _is_list(annotation: Any) -> bool:
+    """Whether a file has a list there: a tuple of any length."""
+    return get_origin(annotation) is tuple and get_args(annotation)[1:] == (...,)
 
 
 def _default(info: FieldInfo, has_own_table: bool) -> str:

@@ -1,5 +1,7 @@
 """The router and the table from its labels to adapters."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from serve_app.config.section import Section
@@ -21,14 +23,24 @@ class RouterSettings(Section):
 
 
 class RoutesSettings(Section):
-    """Router label -> adapter. A label that is not listed uses `default`."""
+    """Router label -> adapter. A label that is not listed uses `default`, and so does a query without a label.
+
+    An adapter may be added to the running graph later (docs/adapters.md); until it is there, its label uses `default`.
+    """
 
     adapters: dict[str, str] = Field(
         default_factory=dict, description="Router label -> adapter name, or `base` for no adapter."
     )
     default: str = Field("base", description="Adapter for labels not listed; `base` is the model without adapter.")
 
-    def adapter_for(self, label: str) -> str | None:
-        """The adapter that answers `label`; None is the bare base."""
-        name = self.adapters.get(label, self.default)
+    when_router_fails: Literal["default", "fail"] = Field(
+        "default",
+        description="What a query gets whose router failed or took too long: an answer of the `default` adapter, as if "
+        "there were no router, or the error.",
+    )
+    router_timeout_s: float = Field(2.0, gt=0, description="Seconds that the router may take, a second try included.")
+
+    def adapter_for(self, label: str | None) -> str | None:
+        """The adapter that answers `label`, or a query that has none; None is the bare base."""
+        name = self.default if label is None else self.adapters.get(label, self.default)
         return None if name == "base" else name

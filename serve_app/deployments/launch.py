@@ -19,6 +19,7 @@ from types import FrameType
 
 from serve_app.config import CONFIG_ENV, config_path, load
 from serve_app.core import HeadraceError
+from serve_app.deployments.interpreters import check_interpreters
 from serve_app.deployments.reports import Reporter
 from serve_app.deployments.switches import one_machine
 
@@ -40,19 +41,21 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:  # before there was anything to stop
         report.stopped()
         return 0
+    finally:
+        _forget_interrupts()
 
 
 def _serve(graph: str, config: str | None, port: int | None, report: Reporter) -> int:
     path = config_path(config).absolute()
     settings = load(str(path))
+    check_interpreters(settings)
     run_dir = Path(tempfile.mkdtemp(prefix="headrace-", dir=_short_temp_dir())) / "r"  # Ray opens its folder to all
     run_dir.mkdir()
     os.environ.pop("RAY_ADDRESS", None)
-    os.environ |= one_machine(run_dir) | {CONFIG_ENV: str(path)}
-
     try:
+        os.environ |= one_machine(run_dir) | {CONFIG_ENV: str(path)}
         from serve_app.deployments.stack import Stack, application  # imports Ray, which reads the environment above
-    except KeyboardInterrupt:
+    except BaseException:  # an interrupt too: from here on it is the stack's to remove
         shutil.rmtree(run_dir.parent, ignore_errors=True)
         raise
 
@@ -63,7 +66,7 @@ def _serve(graph: str, config: str | None, port: int | None, report: Reporter) -
         app = application(graph)
         stack.start_ray()
         _take_signals()
-        stack.deploy(app, report)
+        stack.deploy(app, graph, report)
         keys = settings.gateway
         report.ready(stack.url, stack.ray_address, needs_key=bool(keys.api_keys or keys.admin_keys))
         failed = False
@@ -88,6 +91,14 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
     """The first is heeded; what comes after it is ignored, since the end is bounded in time."""
     _let_nothing_interrupt()
     raise KeyboardInterrupt
+
+
+def _forget_interrupts() -> None:
+    """CPython exits as if killed by SIGINT once a KeyboardInterrupt has passed an `exec` of source text, caught or not.
+
+    Dataclasses run such text while they are imported. The next `exec` clears the mark.
+    """
+    exec("")
 
 
 def _follow(parent: int) -> None:

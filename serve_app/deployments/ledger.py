@@ -1,27 +1,34 @@
 """The ledger deployment: everything that writes the one database, in a replica, with loopback and a health check.
 
-Beside the calls of gateways it does three things on its own: it adopts the journals that dead gateways left on its
-node, deletes what is past its retention, and counts the replicas that run.
+Beside the calls of gateways it does seven things on its own: it adopts the journals that dead gateways left on its
+node, sends drainers to other nodes for theirs, takes back the budget of those whose journals are gone, deletes what is
+past its retention, counts the replicas that run, brings the settings' adapters into the registry, and judges canaries.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from serve_app.adapters.registry import AdapterRegistry
+from serve_app.adapters.registry.routing import RoutingRegistry
 from serve_app.budgets import Ask, BudgetAuthority, Grant
+from serve_app.canary import CanaryTrials
 from serve_app.config import Settings
 from serve_app.config.prices import PricesSettings
 from serve_app.core import Answer, LedgerError
+from serve_app.deployments.adapters import RegistryCalls, seeded
 from serve_app.deployments.background import Background
+from serve_app.deployments.drainer import DrainerKeeper, sender
 from serve_app.deployments.lag import Measured
 from serve_app.deployments.logs import log_to_replica
 from serve_app.deployments.loopback import bind_to_node
 from serve_app.deployments.orphans import Orphans
+from serve_app.deployments.paths import folder_here
 from serve_app.deployments.provisioned import ProvisionedSampler
-from serve_app.deployments.ray_metrics import RayInstruments
+from serve_app.deployments.ray_metrics import RayInstruments, keep_sampling
+from serve_app.deployments.routing import RoutingCalls
 from serve_app.keys import KeySnapshot, KeyStore
 from serve_app.ledger import SqlLedger
 from serve_app.ledger.price_store import PriceVersions
@@ -29,17 +36,19 @@ from serve_app.ledger.price_version import price_versions
 from serve_app.ledger.provisioned import Provisioned
 from serve_app.ledger.texts import StoredText, TextStore
 from serve_app.store import Store
-from serve_app.telemetry.counting import Counting
+from serve_app.telemetry.counting import Counting, Sampler
 
-_PRUNE_EVERY_S = 3600.0
+_TIDY_EVERY_S = 3600.0
+_SILENT_S = 3600.0
+"""A gateway of which nothing was heard for so long, and the time of a query more, is gone."""
 _LOG = logging.getLogger("ray.serve")
 
 
-class LedgerServer(Measured):
+class LedgerServer(RegistryCalls, RoutingCalls, Measured):
     """The only replica that writes the database. SQL runs in the store's threads, not on the replica's loop."""
 
     async def __init__(self, settings: Settings, journals: str) -> None:  # type: ignore[misc]
-        """Serve awaits this. `journals`: the folder of gateways' journals on this node.
+        """Serve awaits this. `journals`: the folder of gateways' journals on each node.
 
         Opens the database and upgrades its tables; raises LedgerError, and ConfigError where a price version is in the
         database with other prices.
@@ -47,20 +56,31 @@ class LedgerServer(Measured):
         bind_to_node()
         log_to_replica()
         self._settings = settings.ledger
+        self._silent_s = _SILENT_S + settings.gateway.timeout_s
         store = Store(settings.ledger.url)
         self._ledger = SqlLedger(store)
         await self._ledger.open()
         self._prices = PriceVersions(store)
         await self.keep_prices(settings.prices)
         self._texts, self._keys, self._budgets = TextStore(store), KeyStore(store), BudgetAuthority(store)
-        figures = Counting(RayInstruments("ledger"))
-        self._orphans = Orphans(Path(journals), self._ledger, self._budgets.reclaim, figures.lost)
+        instruments = RayInstruments("ledger")
+        figures, states = Counting(instruments), Sampler(instruments)
+        self._orphans = Orphans(folder_here(journals), self._ledger, self._budgets.reclaim, figures.lost)
+        self._drainers = DrainerKeeper(sender(journals), figures.lost)
         self._sampler = ProvisionedSampler(Provisioned(store))
+        self._registry, self._routing = AdapterRegistry(store), RoutingRegistry(store)
+        upkeep = await seeded(self._registry, settings)
+        self._trials = CanaryTrials(store, settings.canary)
+        states.watch(self._trials.readings)
         self._background = Background()
-        self._background.start(self._orphans.run(), self._sampler.run(), self._prune())
+        self._background.start(
+            self._orphans.run(), self._drainers.run(), self._sampler.run(), self._tidy(), upkeep.run()
+        )
+        self._background.start(self._trials.run(), keep_sampling(states))
 
     async def record(self, answers: Sequence[Answer]) -> None:
         """Store accounts; returns after commit."""
+        self._budgets.heard({one.gateway for one in answers if one.gateway})
         await self._ledger.record(answers)
 
     async def query(self, query_id: str) -> dict[str, Any] | None:
@@ -114,16 +134,17 @@ class LedgerServer(Measured):
         finally:
             await self._ledger.close()
 
-    async def _prune(self) -> None:
-        """Delete what is past its retention, now and every hour."""
+    async def _tidy(self) -> None:
+        """Delete what is past its retention, and take back what silent gateways hold, now and every hour."""
         while True:
             try:
                 await self._texts.prune(self._settings.texts.retention_days, time.time())
                 if self._settings.retention_days is not None:
                     await self._ledger.prune(self._settings.retention_days)
+                await self._budgets.reclaim_silent(self._silent_s)
             except LedgerError as error:
-                _LOG.warning("Old accounts or texts are not deleted yet: %s", error)
-            await asyncio.sleep(_PRUNE_EVERY_S)
+                _LOG.warning("Old accounts or texts, or the budget of silent gateways, are still there: %s", error)
+            await asyncio.sleep(_TIDY_EVERY_S)
 
 
 class LedgerReplica(LedgerServer):

@@ -8,11 +8,10 @@ the buckets' middles.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Protocol
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
-from serve_app.gateway import Metrics
 from serve_app.telemetry.instruments import ALL, Instrument
 
 SAMPLE_EVERY_S = 5.0
@@ -42,7 +41,15 @@ class RayInstruments:
         self._metrics[instrument].observe(value, tags=dict(zip(instrument.labels, labels, strict=True)))
 
 
-async def keep_sampling(metrics: Metrics, every_s: float = SAMPLE_EVERY_S) -> None:
+class Sampled(Protocol):
+    """Something that brings states to instruments, such as a gateway's `Metrics` or a `Sampler`."""
+
+    def sample(self) -> None:
+        """Now."""
+        ...
+
+
+async def keep_sampling(metrics: Sampled, every_s: float = SAMPLE_EVERY_S) -> None:
     """Bring states that nobody asks for to Ray, until cancelled."""
     while True:
         metrics.sample()

@@ -20,13 +20,15 @@ import ray
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.config import HTTPOptions
+from ray.serve.context import _get_global_client
 from ray.serve.exceptions import RayServeException
+from ray.serve.schema import ServeDeploySchema
 
 from serve_app.config import Settings
+from serve_app.config.serve import APP_NAME, GRAPHS, autoscaling_policy, import_path, nodes_of
 from serve_app.core import ConfigError, EngineError, HeadraceError
 from serve_app.deployments.reports import Reporter
 
-APP_NAME = "headrace"
 _OBJECT_STORE_BYTES = 128 * 2**20
 """Only small messages pass through the store: models are loaded inside the replicas."""
 _READY_S = 120.0
@@ -63,15 +65,15 @@ class Stack:
         address: str = ray.get_runtime_context().gcs_address
         return address
 
-    def deploy(self, app: serve.Application, report: Reporter) -> None:
-        """Return when every route answers. Raises HeadraceError saying why it does not."""
+    def deploy(self, app: serve.Application, graph: str, report: Reporter) -> None:
+        """Return when every route answers. `app` is what `graph` binds. Raises HeadraceError saying why it does not."""
         done = threading.Event()
         watcher = threading.Thread(target=_watch, args=(done, report), name="deployments", daemon=True)
         http_options = HTTPOptions(host=self._settings.gateway.host, port=self._port)
         try:
             serve.start(proxy_location="HeadOnly", http_options=http_options)
             watcher.start()
-            serve.run(app, name=APP_NAME, route_prefix="/")
+            self._run(app, graph)
             self._deployed = True
         except (RuntimeError, RayError) as error:
             raise _reason(error) from error
@@ -80,6 +82,19 @@ class Stack:
             if watcher.ident is not None:
                 watcher.join()
         self._await_routes()
+
+    def _run(self, app: serve.Application, graph: str) -> None:
+        """Serve takes a policy for a whole application only from a config, for which it imports the graph once more."""
+        known = graph if graph in GRAPHS else "production"
+        policy = autoscaling_policy(self._settings, nodes_of(known, self._settings))
+        if policy is None:
+            serve.run(app, name=APP_NAME, route_prefix="/")
+            return
+        application = {"name": APP_NAME, "route_prefix": "/", "import_path": import_path(graph)}
+        config = {"applications": [application | {"autoscaling_policy": policy}]}
+        client = _get_global_client()
+        client.deploy_apps(ServeDeploySchema.model_validate(config))
+        client._wait_for_application_running(APP_NAME)
 
     def _await_routes(self) -> None:
         """Poll /readyz: the replicas run, and now every node has to answer through its handle."""
@@ -166,6 +181,6 @@ def _reason(error: Exception) -> HeadraceError:
     app = serve.status().applications.get(APP_NAME)
     texts = [status.message for status in app.deployments.values()] if app else []
     for text in (*texts, str(error)):
-        if found := re.search(r"^serve_app\.core\.\w+: (.+)$", text, re.MULTILINE):
+        if found := re.search(r"^serve_app\.core\.(?:\w+\.)?\w+: (.+)$", text, re.MULTILINE):
             return ConfigError(found.group(1))
     return EngineError(f"The graph could not be deployed: {str(error).strip().splitlines()[-1]}")

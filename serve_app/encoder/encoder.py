@@ -21,24 +21,26 @@ FP32_FILE = "model.onnx"
 class Encoder:
     """The sentence encoder of one model folder. Safe for concurrent calls; raises CatalogueError when built wrong.
 
-    `threads` are ONNX Runtime's own; one is best where a text is short and cores are shared.
+    `threads` are ONNX Runtime's own; one is best where a text is short and cores are shared. `max_tokens`: read the
+    first so many tokens of a text, up to the model's own bound, in place of a head and a tail.
     """
 
-    def __init__(self, path: Path, threads: int = 1, file: str = MODEL_FILE) -> None:
+    def __init__(self, path: Path, threads: int = 1, file: str = MODEL_FILE, max_tokens: int | None = None) -> None:
         model = path / file
         if not model.is_file():
             raise CatalogueError(f"{path} holds no {file}: run `headrace models pull all-minilm-l6-v2`.")
-        self._tokens = HeadTail(path / "tokenizer.json")
+        tokenizer = path / "tokenizer.json"
+        self._tokens = HeadTail(tokenizer) if max_tokens is None else HeadTail(tokenizer, max_tokens, 0)
         self._session = _session(model, threads)
         self.dimension: int = self._session.get_outputs()[0].shape[1]
-        self.digest: str = _identity(path, file)
+        self.digest: str = _identity(path, file) if max_tokens is None else f"{_identity(path, file)}:{max_tokens}"
         """Equal wherever the same artefact went through the same converter: vectors stored under it can be compared."""
 
     def encode(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
         """Vectors of `texts`, shape (num_texts, dimension), each of length 1.
 
-        Of a text the first HEAD_TOKENS and the last TAIL_TOKENS are read. One text a run: 8-bit activations take their
-        scale from all that is in the run, so a batch would mix texts.
+        Of a text the first HEAD_TOKENS and the last TAIL_TOKENS are read, or its first `max_tokens`. One text a run:
+        8-bit activations take their scale from all that is in the run, so a batch would mix texts.
         """
         vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
         for index, text in enumerate(texts):

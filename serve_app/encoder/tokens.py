@@ -15,28 +15,30 @@ WINDOW_CHARS = 4096
 
 
 class HeadTail:
-    """Cuts texts into ids. Safe to share between threads."""
+    """Cuts texts into ids: `head` tokens from the start, and `tail` from the end. Safe to share between threads."""
 
-    def __init__(self, tokenizer_file: Path) -> None:
+    def __init__(self, tokenizer_file: Path, head: int = HEAD_TOKENS, tail: int = TAIL_TOKENS) -> None:
         if not tokenizer_file.is_file():
             raise CatalogueError(f"{tokenizer_file} is missing: pull the encoder again with `headrace models pull`.")
         self._tokenizer = Tokenizer.from_file(str(tokenizer_file))
+        self._head, self._tail = head, tail
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()  # the file truncates at 128, which would hide the tail
         self._first_id = self._special("[CLS]", tokenizer_file)
         self._last_id = self._special("[SEP]", tokenizer_file)
 
     def ids(self, text: str) -> list[int]:
-        """`[CLS] head tail [SEP]`: 2 to 66 ids; head and tail never overlap.
+        """`[CLS] head tail [SEP]`: with the default bounds 2 to 66 ids; head and tail never overlap.
 
         A text of 50 tokens gives 52 ids; one of 1,000 gives 66, of its tokens 1-40 and 977-1,000.
         """
         if len(text) <= 2 * WINDOW_CHARS:
             found = self._encode(text)
-            if len(found) > HEAD_TOKENS + TAIL_TOKENS:
-                found = found[:HEAD_TOKENS] + found[-TAIL_TOKENS:]
+            if len(found) > self._head + self._tail:
+                found = found[: self._head] + found[len(found) - self._tail :]
         else:
-            found = self._encode(text[:WINDOW_CHARS])[:HEAD_TOKENS] + self._encode(text[-WINDOW_CHARS:])[-TAIL_TOKENS:]
+            end = self._encode(text[-WINDOW_CHARS:]) if self._tail else []
+            found = self._encode(text[:WINDOW_CHARS])[: self._head] + end[max(0, len(end) - self._tail) :]
         return [self._first_id, *found, self._last_id]
 
     def _encode(self, text: str) -> list[int]:

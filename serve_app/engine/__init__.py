@@ -18,4 +18,5 @@ One step = schedule, run, postprocess; docs/engine.md draws the structures and t
     sampler.py    logits to tokens; draw.py             linear.py    the base's matrix products
     drafter.py    guesses ahead; drafting.py            load.py      model and adapter files
     gate.py       cores shared between engines          probe.py     which dtype, device and kind of product
+    pages.py      large pages under weights
 """

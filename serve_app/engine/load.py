@@ -15,10 +15,10 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from serve_app.adapters import AdapterSpec
+from serve_app.adapters.tensors import FILE_NAME as WEIGHTS
 from serve_app.core import AdapterError, EngineError
 from serve_app.engine.bank import LoraPair, SiteShape
 
-_WEIGHTS = "adapter_model.safetensors"
 _KEY = re.compile(r"base_model\.model\.(?P<path>.+)\.lora_(?P<side>[AB])(?:\.default)?\.weight")
 
 
@@ -95,9 +95,9 @@ def read_pairs(adapter: AdapterSpec, target: Target) -> dict[str, LoraPair]:
             f"raise max_adapter_rank"
         )
     try:
-        tensors = load_file(adapter.path / _WEIGHTS)
+        tensors = load_file(adapter.path / WEIGHTS)
     except (OSError, SafetensorError) as error:
-        raise AdapterError(f"adapter {adapter.name}: {adapter.path / _WEIGHTS} cannot be read: {error}") from error
+        raise AdapterError(f"adapter {adapter.name}: {adapter.path / WEIGHTS} cannot be read: {error}") from error
     sides: dict[str, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         match = _KEY.fullmatch(key)

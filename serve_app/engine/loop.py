@@ -19,6 +19,7 @@ from typing import Protocol
 from serve_app.core import EngineError, FinishReason, HeadraceError
 from serve_app.engine.drafting import Drafting
 from serve_app.engine.request import Plan, Request, Row, SampledToken
+from serve_app.engine.residence import Residence
 from serve_app.engine.residency import Residency
 from serve_app.engine.scheduler import Scheduler
 from serve_app.engine.slots import PrefixStats, SlotTable
@@ -55,6 +56,10 @@ class Load:
     prefixes: PrefixStats
     resident_adapters: Mapping[str, int]
     """Version -> adapter slot."""
+    pinned_adapters: frozenset[str]
+    """Versions."""
+    adapter_loads: int
+    """Begun so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,10 @@ class EngineLoop:
         self._closed: HeadraceError | None = None
 
     def submit(self, *requests: Request) -> None:
-        """Queue requests, all or none; the engine's thread feeds their sinks. Raises Overloaded, or EngineError."""
+        """Queue requests, all or none; the engine's thread feeds their sinks.
+
+        Raises Overloaded, or EngineError where more come together than can be answered together.
+        """
         with self._changed:
             self._refuse_if_closed()
             self._refuse_if_too_wide(requests)
@@ -117,12 +125,14 @@ class EngineLoop:
                 cached_tokens=self._slots.num_tokens_held,
                 prefixes=self._slots.stats,
                 resident_adapters=dict(self._adapters.resident()),
+                pinned_adapters=frozenset(one.version for one in self._adapters.snapshot() if one.pinned),
+                adapter_loads=self._adapters.num_loads,
             )
 
-    def add_adapter(self, version: str, pinned: bool = False) -> None:
-        """Make an adapter known: requests may name it, and a pinned one is loaded at once and stays."""
+    def add_adapter(self, version: str) -> None:
+        """Make an adapter known: requests may name it."""
         with self._changed:
-            self._adapters.add(version, pinned)
+            self._adapters.add(version)
             self._changed.notify()
 
     def preload_adapter(self, version: str) -> None:
@@ -138,15 +148,15 @@ class EngineLoop:
             self._changed.notify()
 
     def pin_adapter(self, version: str, pinned: bool) -> None:
-        """Keep an adapter resident, or let it be evicted again."""
+        """Load an adapter as soon as there is room and keep it resident, or let it be evicted again."""
         with self._changed:
             self._adapters.pin(version, pinned)
             self._changed.notify()
 
-    def adapter_pinned(self, version: str) -> bool:
-        """Whether it is kept resident; False for one that is not known."""
+    def residence(self, version: str) -> Residence:
+        """Where an adapter is now; raises ModelNotFound for one that is not known."""
         with self._changed:
-            return any(one.pinned for one in self._adapters.snapshot() if one.version == version)
+            return self._adapters.residence(version)
 
     def adapter_loaded(self, slot: int, version: str) -> None:
         """The loader has written an adapter to its slot."""
@@ -203,12 +213,23 @@ class EngineLoop:
             raise EngineError(str(self._closed))
 
     def _refuse_if_too_wide(self, requests: Sequence[Request]) -> None:
-        """An ensemble needs all its adapters at once: more than there are slots would wait for ever."""
-        adapters = {request.adapter for request in requests if request.ensemble is not None} - {None}
-        if len(adapters) > self._adapters.num_slots:
+        """Requests that come together are answered together: each in a row, with all their adapters resident. An
+        ensemble that does not fit would wait for ever."""
+        if len(requests) < 2:
+            return
+        if len(requests) > self._scheduler.max_rows:
             raise EngineError(
-                f"an ensemble of {len(adapters)} adapters does not fit the {self._adapters.num_slots} adapter slots; "
-                f"raise adapter_slots or name fewer"
+                f"a group of {len(requests)} does not fit the {self._scheduler.max_rows} rows; raise max_rows or ask "
+                f"for fewer members"
+            )
+        adapters = {request.adapter for request in requests} - {None}
+        others = {one.version for one in self._adapters.snapshot() if one.pinned} - adapters
+        num_slots = self._adapters.num_slots - len(others)
+        if len(adapters) > num_slots:
+            kept = f", of which {len(others)} are kept for other, pinned adapters" if others else ""
+            raise EngineError(
+                f"a group of {len(adapters)} adapters does not fit the {self._adapters.num_slots} adapter "
+                f"slots{kept}; raise adapter_slots or name fewer"
             )
 
     def _wait_for_work(self) -> bool:

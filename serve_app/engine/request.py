@@ -48,7 +48,7 @@ class Discard:
 
 @dataclass(frozen=True, slots=True)
 class Ensemble:
-    """Rows that answer as one: each step their logits are averaged, and all take the same token."""
+    """Rows that answer as one: each step their log-probabilities are averaged, and all take the same token."""
 
     ensemble_id: str
     size: int
@@ -78,6 +78,8 @@ class Request:
     deadline_s: float | None = None
     """On the clock of `time.monotonic`. Past it the request fails with DeadlineExceeded, waiting or not."""
     ensemble: Ensemble | None = None
+    weight: float = 1.0
+    """In the average of its ensemble, positive; only the ratios of those that still answer count."""
 
 
 @dataclass(slots=True, eq=False)

@@ -33,15 +33,15 @@ class Residency:
     def __init__(self, num_slots: int, request_load: Callable[[int, str], None]) -> None:
         self._request_load = request_load
         self.num_slots = num_slots
+        self.num_loads = 0
+        """Loads requested so far."""
         self._known: dict[str, Residence] = {}
         self._tick = 0
 
-    def add(self, version: str, pinned: bool = False) -> None:
-        """Make a version known, or known again: forgets that it failed or was removed. Raises as `pin` does."""
-        if pinned:
-            self._must_have_room_for_pin(version)
+    def add(self, version: str) -> None:
+        """Make a version known, or known again: forgets that it failed, was removed or is pinned."""
         before = self._known.get(version, Residence(version))
-        self._known[version] = replace(before, pinned=pinned, removed=False, error=None)
+        self._known[version] = replace(before, pinned=False, removed=False, error=None)
         self._load_pinned()
 
     def remove(self, version: str) -> None:
@@ -112,6 +112,12 @@ class Residency:
             )
         return one.error
 
+    def residence(self, version: str) -> Residence:
+        """Where it is. Raises ModelNotFound for an unknown version."""
+        if version not in self._known:
+            raise _unknown(version)
+        return self._known[version]
+
     def resident(self) -> Mapping[str, int]:
         """Version -> slot of those that rows can be given to now."""
         return {
@@ -140,6 +146,7 @@ class Residency:
         """Request a load if there is room for it."""
         slot = self._room(at_once=self._known[version].pinned)
         if slot is not None:
+            self.num_loads += 1
             self._change(version, state="loading", slot=slot)
             self._request_load(slot, version)
 

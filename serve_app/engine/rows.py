@@ -51,13 +51,13 @@ class RowTable(Collection[Row]):
         return lease.copy
 
     def cancel(self, request_id: str) -> None:
-        """Mark a request's row for `drop_cancelled`."""
+        """Mark a request's row, to be released before the next step."""
         self._cancelled.add(request_id)
 
-    def drop_cancelled(self) -> None:
-        """Free the rows that are marked."""
-        for request_id in tuple(self._cancelled):
-            self.release(self._rows[request_id], reusable=True)
+    @property
+    def cancelled(self) -> tuple[Row, ...]:
+        """The rows that are marked."""
+        return tuple(self._rows[request_id] for request_id in self._cancelled)
 
     def is_cancelled(self, row: Row) -> bool:
         """Whether a row is marked."""

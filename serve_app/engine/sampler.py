@@ -74,7 +74,13 @@ def sample(
         return _sample(logits, segments, stats)
     spans = _spans(segments)
     leaders = [segments[members[0]] for members in groups.values()]
-    averages = [_average([logits[spans[at].start : spans[at].stop] for at in group]) for group in groups.values()]
+    averages = [
+        _average(
+            [logits[spans[at].start : spans[at].stop] for at in group],
+            [segments[at].row.request.weight for at in group],
+        )
+        for group in groups.values()
+    ]
     outcomes: list[tuple[SampledToken, ...] | None] = [None] * len(segments)
     for members, tokens in zip(groups.values(), _sample(torch.cat(averages), leaders, stats), strict=True):
         for at in members:
@@ -192,8 +198,17 @@ def _spans(segments: Sequence[Segment]) -> list[range]:
     return [range(end - segment.sampled, end) for segment, end in zip(segments, ends, strict=True)]
 
 
-def _average(members: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Mean log-probabilities [sampled, vocab] of logits of that shape: a distribution once it is normalised again."""
+def _average(members: Sequence[torch.Tensor], weights: Sequence[float]) -> torch.Tensor:
+    """Weighted mean of the members' log-probabilities [sampled, vocab]: unnormalised ones of their geometric mean.
+
+    The logarithmic opinion pool (Heskes 1998, "Selecting weighting factors in logarithmic opinion pools"), a product
+    of experts (Hinton 2002) whose exponents add up to 1. It is the distribution nearest to all members by the weighted
+    sum of KL(pool, member): where they agree it is no surer than they are, and what one of them finds impossible is
+    out. The mean of the probabilities would keep every member's own errors alive in proportion to its weight, and
+    switch between their sentences from token to token.
+    """
     if len(members) == 1:
         return members[0].float()
-    return torch.log_softmax(torch.stack(tuple(members)).float(), dim=-1).mean(0)
+    total = sum(weights)
+    shares = torch.tensor([weight / total for weight in weights], dtype=torch.float32, device=members[0].device)
+    return (torch.log_softmax(torch.stack(tuple(members)).float(), dim=-1) * shares[:, None, None]).sum(0)

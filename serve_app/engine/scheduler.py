@@ -45,6 +45,11 @@ class Scheduler:
         self._departures = Departures()
 
     @property
+    def max_rows(self) -> int:
+        """Requests that can be answered at the same time."""
+        return self._limits.max_rows
+
+    @property
     def rows(self) -> tuple[Row, ...]:
         """Rows in order of admission."""
         return tuple(self._rows)
@@ -117,7 +122,8 @@ class Scheduler:
 
     def drop_cancelled(self) -> None:
         """Free the rows that were cancelled."""
-        self._rows.drop_cancelled()
+        for row in self._rows.cancelled:
+            self.release(row)
 
     def drop_waiting(self) -> list[Request]:
         """Empty the queue, oldest first: the engine is closing or broken."""

@@ -73,11 +73,6 @@ class SlotTable:
         return len(self._free)
 
     @property
-    def num_live(self) -> int:
-        """Slots held by a row."""
-        return len(self._slots) - len(self._free)
-
-    @property
     def num_tokens_held(self) -> int:
         """Valid tokens in all slots, live and retired."""
         return sum(len(slot.token_ids) for slot in self._slots)

@@ -1,13 +1,12 @@
 """Engine name -> the function that loads and starts it inside a replica.
 
-`local`, `openai` and `fake` come with the package; `package.module:function` is anybody's own, with the shape of
-`Backend`.
+`local`, `vllm`, `openai` and `fake` come with the package; `package.module:function` is anybody's own, with the shape
+of `Backend`.
 """
 
 import asyncio
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from serve_app.config.named import named
@@ -41,22 +40,40 @@ async def local(node: NodeSettings, adapters: Mapping[str, AdapterSource], threa
 
 def _read(name: str, adapters: Mapping[str, AdapterSource]) -> "tuple[ModelFiles, list[AdapterSpec]]":
     """The model's files, and its adapters, verified. Reads whole files."""
-    from serve_app.adapters import load, shipped, verify
+    from serve_app.adapters import load, source_folder, verify
     from serve_app.catalogue import resolve
 
     model, specs = resolve(name), []
     for adapter, source in adapters.items():
-        kind, _, rest = source.path.partition(":")
-        spec = load(shipped(rest) if kind == "shipped" else Path(source.path), adapter)
+        spec = load(source_folder(source), adapter)
         specs.append(verify(spec, model, source.base_override))
     return model, specs
+
+
+async def vllm(node: NodeSettings, adapters: Mapping[str, AdapterSource], threads: int) -> Engine:
+    """vLLM, in processes of its own. Every adapter is verified against the base before vLLM sees it."""
+    from serve_app.engines.vllm import VllmEngine
+
+    model, specs = await asyncio.to_thread(_read, node.model, adapters)
+    engine = VllmEngine(model, specs, node, threads)
+    await engine.start()
+    return engine
 
 
 async def fake(node: NodeSettings, adapters: Mapping[str, AdapterSource], threads: int) -> Engine:
     """Scripted answers and no model, to try a graph out: `engine: fake`."""
     from serve_app.engines.fake import FakeEngine
 
-    return FakeEngine(model=node.model, adapters=dict.fromkeys(adapters, "fake"))
+    versions = await asyncio.to_thread(lambda: {name: _version(source) for name, source in adapters.items()})
+    return FakeEngine(model=node.model, adapters=versions)
+
+
+def _version(source: AdapterSource) -> str:
+    """Of files that need not be there."""
+    from serve_app.adapters import content_digest, source_folder, version_of
+
+    folder = source_folder(source)
+    return version_of(content_digest(folder)) if folder.is_dir() else "fake"
 
 
 async def openai(node: NodeSettings, adapters: Mapping[str, AdapterSource], threads: int) -> Engine:
@@ -71,7 +88,7 @@ async def openai(node: NodeSettings, adapters: Mapping[str, AdapterSource], thre
     return engine
 
 
-_SHIPPED: Mapping[str, Backend] = {"local": local, "fake": fake, "openai": openai}
+_SHIPPED: Mapping[str, Backend] = {"local": local, "vllm": vllm, "fake": fake, "openai": openai}
 
 
 def backend(name: str) -> Backend:

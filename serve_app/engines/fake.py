@@ -1,4 +1,4 @@
-"""A scripted engine: a true core.Engine with set text, confidence, latency and faults. No torch, no model.
+"""A scripted engine: a true core.GroupEngine with set text, confidence, latency and faults. No torch, no model.
 
 Its tokens are words with the white space before them ("The", " cat", " sat"); there is no end token, so
 `usage.completion_tokens` is the number of words sent. The same call always gives the same deltas, one token each.
@@ -8,6 +8,10 @@ of its script exceed ends in DeadlineExceeded, whatever the clock says.
     engine = FakeEngine({"hi": "good day", "legal": FakeAnswer("it depends", logprob=-2.0)}, adapters={"legal": "v1"})
     async for delta in engine.generate(call): ...
     engine.calls, engine.cancelled, engine.finished       # what happened, in order
+
+Groups are answered side by side, or in lock step.
+
+It is an AdapterHost, as engines with a model are: versions come and go, and `answers` may differ between them.
 """
 
 from __future__ import annotations
@@ -15,9 +19,12 @@ from __future__ import annotations
 import asyncio
 import re
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
+from serve_app.adapters import AdapterSpec, load
 from serve_app.core import (
     Call,
     DeadlineExceeded,
@@ -25,12 +32,16 @@ from serve_app.core import (
     EngineError,
     EngineInfo,
     FinishReason,
-    ModelNotFound,
+    Group,
+    MemberDelta,
     Overloaded,
     PromptTooLong,
     TokenStat,
     Usage,
 )
+from serve_app.engines.adapters import named_adapter
+from serve_app.engines.groups import check_group, side_by_side
+from serve_app.engines.versions import no_version
 
 _WORD = re.compile(r"\s*\S+|\s+$")
 
@@ -62,7 +73,9 @@ class FakeEngine:
     default: str | FakeAnswer = "a scripted answer"
     """The answer to what a script that is a mapping does not hold."""
     adapters: Mapping[str, str] = field(default_factory=dict)
-    """Adapter name -> version; a call for another name raises ModelNotFound."""
+    """Adapter name -> live version; a call for another name raises ModelNotFound."""
+    answers: Mapping[str, str | FakeAnswer] = field(default_factory=dict)
+    """Adapter version -> its answer, whatever the script says."""
     model: str = "fake"
     first_token_s: float = 0.0
     """Wait before the first token, added to `token_s`."""
@@ -80,16 +93,21 @@ class FakeEngine:
     """call_id of those whose iterator was closed before its end."""
     finished: list[str] = field(default_factory=list, init=False)
     """call_id of those that sent a finish_reason."""
+    pinned: set[str] = field(default_factory=set, init=False)
+    """Versions that are pinned."""
     _active: int = field(default=0, init=False)
+    _held: set[tuple[str, str]] = field(default_factory=set, init=False)
+    """Name and version of those that are not live, and of some that are."""
 
     async def generate(self, call: Call) -> AsyncIterator[Delta]:
         """Stream the scripted answer to `call`, one word a delta."""
         self.calls.append(call)
+        version = self._version(call)
         num_prompt = self._admit(call)
-        answer = self._answer(call)
+        answer = self._answer(call, version)
         self._active += 1
         try:
-            async for delta in self._stream(call, answer, num_prompt):
+            async for delta in self._stream(call, answer, num_prompt, version):
                 if delta.finish_reason is not None:
                     self.finished.append(call.call_id)
                 yield delta
@@ -100,8 +118,35 @@ class FakeEngine:
         finally:
             self._active -= 1
 
+    async def generate_group(self, group: Group) -> AsyncGenerator[MemberDelta]:
+        """See GroupEngine. In lock step every member says, word for word, what the script has for the first."""
+        if not group.lock_step:
+            async with aclosing(side_by_side(self, group)) as said:
+                async for one in said:
+                    yield one
+            return
+        check_group(group)
+        self.calls.extend(group.calls)
+        versions = [self._version(call) for call in group.calls]
+        num_prompts = [self._admit(call) for call in group.calls]
+        first = group.calls[0]
+        self._active += len(group.calls)
+        try:
+            async for delta in self._stream(first, self._answer(first, versions[0]), num_prompts[0], versions[0]):
+                if delta.finish_reason is not None:
+                    self.finished.extend(call.call_id for call in group.calls)
+                for member, (version, num_prompt) in enumerate(zip(versions, num_prompts, strict=True)):
+                    usage = replace(delta.usage, prompt_tokens=num_prompt)
+                    yield MemberDelta(member, replace(delta, usage=usage, adapter_version=version))
+        except (asyncio.CancelledError, GeneratorExit):
+            if first.call_id not in self.finished:
+                self.cancelled.extend(call.call_id for call in group.calls)
+            raise
+        finally:
+            self._active -= len(group.calls)
+
     async def info(self) -> EngineInfo:
-        """The state of the fake: its adapters and the calls it is answering."""
+        """The state of the fake: its live adapters and the calls it is answering."""
         return EngineInfo(
             model=self.model,
             max_context_tokens=self.max_context_tokens,
@@ -109,12 +154,47 @@ class FakeEngine:
             dtype="none",
             device="none",
             active_rows=self._active,
+            pinned_adapters=tuple(name for name, version in self.adapters.items() if version in self.pinned),
         )
+
+    def read_adapter(self, folder: Path, name: str, base_override: bool) -> AdapterSpec:
+        """See AdapterHost; there is no base that it could not fit."""
+        return load(folder, name)
+
+    async def add_version(self, adapter: AdapterSpec) -> None:
+        """See AdapterHost."""
+        self._held.add((adapter.name, adapter.version))
+
+    async def pin_version(self, version: str, pinned: bool) -> None:
+        """See AdapterHost; there is always room."""
+        (self.pinned.add if pinned else self.pinned.discard)(version)
+
+    async def drop_version(self, name: str, version: str) -> None:
+        """See AdapterHost."""
+        self._held.discard((name, version))
+        if self.adapters.get(name) == version:
+            self.adapters = {each: live for each, live in self.adapters.items() if each != name}
+        if not any(version == other for _, other in (*self._held, *self.adapters.items())):
+            self.pinned.discard(version)
+
+    async def set_live(self, names: Mapping[str, str]) -> None:
+        """See AdapterHost."""
+        self._held.update(self.adapters.items())
+        if missing := dict(names).items() - self._held:
+            raise EngineError(f"adapter {min(missing)} is not held; add it first")
+        self.adapters = dict(names)
+
+    def _version(self, call: Call) -> str | None:
+        name, wanted = call.adapter, call.adapter_version
+        live = named_adapter(self.adapters, name) if wanted is None else None
+        if name is None or wanted is None:
+            return live
+        if (name, wanted) not in self._held and self.adapters.get(name) != wanted:
+            raise no_version(name, wanted)
+        return wanted
 
     def _admit(self, call: Call) -> int:
         """The prompt's length in words; raises what a real engine raises before its first delta."""
-        if call.adapter is not None and call.adapter not in self.adapters:
-            raise ModelNotFound(f"no adapter is named {call.adapter!r}", "model", "model_not_found")
         if self.max_calls is not None and self._active >= self.max_calls:
             raise Overloaded(f"{self.model} already answers {self.max_calls} calls; try again later")
         texts = [message.content for message in call.messages] if call.prompt is None else [call.prompt]
@@ -127,22 +207,26 @@ class FakeEngine:
             )
         return num_prompt
 
-    def _answer(self, call: Call) -> FakeAnswer:
-        if callable(self.script):
+    def _answer(self, call: Call, version: str | None) -> FakeAnswer:
+        if version is not None and version in self.answers:
+            found = self.answers[version]
+        elif callable(self.script):
             found = self.script(call)
         else:
             found = self.script.get(_last_user_text(call), self.script.get(call.adapter or "", self.default))
         return found if isinstance(found, FakeAnswer) else FakeAnswer(found)
 
-    async def _stream(self, call: Call, answer: FakeAnswer, num_prompt: int) -> AsyncIterator[Delta]:
+    async def _stream(
+        self, call: Call, answer: FakeAnswer, num_prompt: int, version: str | None
+    ) -> AsyncIterator[Delta]:
         sampling = call.sampling
-        words, reason = _cut(answer.text, sampling.stop)
+        words = _cut(answer.text, sampling.stop)
+        reason: FinishReason = "stop"
         wanted = self.max_tokens if sampling.max_tokens is None else sampling.max_tokens
         room = min(wanted, self.max_context_tokens - num_prompt)
         if len(words) > room:
             words, reason = words[:room], "length"
         await _wait(self.first_token_s, 0.0, call.timeout_s)
-        version = self.adapters[call.adapter] if call.adapter is not None else None
         for index, word in enumerate(words):
             _fail_at(answer, index)
             await _wait(self.token_s, self.first_token_s + self.token_s * index, call.timeout_s)
@@ -164,10 +248,10 @@ def _last_user_text(call: Call) -> str:
     return next((message.content for message in reversed(call.messages) if message.role == "user"), "")
 
 
-def _cut(text: str, stop: Sequence[str]) -> tuple[list[str], FinishReason]:
-    """The words before the first stop string, and why a complete answer ends."""
+def _cut(text: str, stop: Sequence[str]) -> list[str]:
+    """The words before the first stop string."""
     ends = [at for at in (text.find(one) for one in stop) if at >= 0]
-    return _WORD.findall(text[: min(ends, default=len(text))]), "stop"
+    return _WORD.findall(text[: min(ends, default=len(text))])
 
 
 async def _wait(wait_s: float, waited_s: float, timeout_s: float | None) -> None:

@@ -6,11 +6,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 
 from serve_app.core import LedgerError, RequestError
+from serve_app.gateway.error_codes import KEY_CODES, errors
 from serve_app.gateway.errors import NotFound
 from serve_app.gateway.ids import query_id_of
+from serve_app.gateway.schemas.accounts import AccountList, LedgerStats, StoredAccount
+from serve_app.gateway.schemas.shown import shown
 from serve_app.gateway.services import LedgerNode, Services
 from serve_app.ledger import GROUP_KEYS, parse_time
 
@@ -43,14 +46,14 @@ def account_routes(services: Services) -> APIRouter:
             raise NotFound(f"The ledger has no query {name[:80]!r}.", param, "query_not_found")
         return account
 
-    @router.get("/stats")
+    @router.get("/stats", response_model=shown(LedgerStats), responses=errors(*KEY_CODES, "invalid_value"))
     async def stats(
         request: Request,
         since: Annotated[str | None, Query(description=_TIME)] = None,
         until: Annotated[str | None, Query(description=f"Exclusive; {_TIME}")] = None,
         group_by: Annotated[str, Query(description=f"{', '.join(GROUP_KEYS)}; comma-separated.")] = "",
     ) -> dict[str, Any]:
-        """Totals over a time range, and by group."""
+        """Add up the queries of a time range, and of each group."""
         now_s = time.time()
         since_s = parse_time(since, now_s, "since") if since else None
         until_s = parse_time(until, now_s, "until") if until else None
@@ -60,13 +63,17 @@ def account_routes(services: Services) -> APIRouter:
         own = own_key(request)
         return await _read(services, request, lambda ledger: ledger.stats(since_s, until_s, keys, own))
 
-    @router.get("/queries")
+    @router.get(
+        "/queries",
+        response_model=shown(AccountList),
+        responses=errors(*KEY_CODES, "invalid_value", "query_not_found"),
+    )
     async def queries(
         request: Request,
         limit: Annotated[int, Query(ge=1, le=_MAX_PAGE, description="Accounts on a page.")] = 50,
         before: Annotated[str | None, Query(description="Id of a query: those older than it.")] = None,
     ) -> dict[str, Any]:
-        """The latest accounts, newest first, with every attempt."""
+        """List the latest accounts, newest first, with every attempt."""
         place = None
         if before:
             newer = await account_of(request, before, "before")
@@ -74,9 +81,19 @@ def account_routes(services: Services) -> APIRouter:
         own = own_key(request)
         return {"data": await _read(services, request, lambda ledger: ledger.recent(limit, place, own))}
 
-    @router.get("/queries/{query_id}")
-    async def query(request: Request, query_id: str) -> dict[str, Any]:
-        """The account of one query, by its id or its answer's."""
+    @router.get(
+        "/queries/{query_id}", response_model=shown(StoredAccount), responses=errors(*KEY_CODES, "query_not_found")
+    )
+    async def query(
+        request: Request,
+        query_id: Annotated[str, Path(description="Id of the query, or of its answer (`chatcmpl-…`).")],
+    ) -> dict[str, Any]:
+        """Give the account of one query.
+
+        The gateway that is asked sends off its own accounts first; those of others follow within `ledger.flush_ms`. A
+        request that was refused before it reached a model (a 400, 401, 403, 404, 413, or a 429 of the gateway itself)
+        is no query and has no account.
+        """
         return await account_of(request, query_id, "query_id")
 
     return router

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from serve_app.cache import CachedAnswer
 from serve_app.core import Answer, CacheHit
-from serve_app.gateway.merge import Piece
+from serve_app.gateway.choices import Piece
 
 
 def pieces_of(cached: CachedAnswer) -> list[Piece]:

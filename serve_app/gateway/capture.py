@@ -45,15 +45,12 @@ class Capture:
         self._waiting: deque[StoredText] = deque()
         self._num_chars = 0
         self._task: asyncio.Task[None] | None = None
-        self.num_kept = 0
-        """Texts that the ledger has confirmed."""
         self.num_dropped = 0
-        """Texts for which there was no room, or whose redaction failed."""
+        """Queries for whose texts there was no room, or whose redaction failed."""
 
     def wants(self, key_id: str | None, opted_in: bool = False) -> bool:
         """Whether the texts of this key are kept; `opted_in`: the key itself was made so."""
-        settings = self._settings
-        return settings.store and (opted_in or not settings.keys or key_id in settings.keys)
+        return self._settings.wants(key_id, opted_in)
 
     def keep(self, query: Query, answer: str, account: Answer) -> None:
         """Take charge of a finished query's texts; returns at once."""
@@ -112,7 +109,6 @@ class Capture:
         await self._sink.put_texts(batch)
         for _ in batch:
             self._num_chars -= _chars(self._waiting.popleft())
-        self.num_kept += len(batch)
 
 
 def _chars(stored: StoredText) -> int:

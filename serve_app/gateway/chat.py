@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from serve_app.core import Answer, TokenStat
-from serve_app.gateway.merge import Piece
+from serve_app.gateway.choices import Piece
 from serve_app.gateway.parse import Ask
 from serve_app.gateway.shapes import Choice, Envelope, finite, shown, usage
 

@@ -11,8 +11,8 @@ _LOG = logging.getLogger(__name__)
 _OF_TWO_TEXTS = ("agreement", "contains", "exact", "judge", "normalised", "shell_template")
 
 
-def comparison(settings: WatchSettings) -> Scorer:
-    """What an audit asks. The large answer stands in for the reference, too.
+def comparison(settings: WatchSettings, section: str = "cascade.watch") -> Scorer:
+    """What an audit asks. The large answer stands in for the reference, too. `section`: where the scorer is set.
 
     Raises ConfigError for an unknown scorer, an option that does not fit, and a scorer of the package that needs more
     than two texts: `code` has no tests here, and `numeric`, `choice` and `verdict` would leave out all queries whose
@@ -21,11 +21,11 @@ def comparison(settings: WatchSettings) -> Scorer:
     name = settings.scorer
     if name in SCORERS and name not in _OF_TWO_TEXTS:
         known = ", ".join(_OF_TWO_TEXTS)
-        raise ConfigError(f"cascade.watch.scorer: {name!r} cannot compare any two answers; choose one of: {known}.")
+        raise ConfigError(f"{section}.scorer: {name!r} cannot compare any two answers; choose one of: {known}.")
     try:
         found = scorer(name, **settings.scorer_options)
     except ConfigError as error:
-        raise ConfigError(f"cascade.watch.scorer: {error}") from error
+        raise ConfigError(f"{section}.scorer: {error}") from error
 
     async def compare(question: str, small_answer: str, large_answer: str) -> float | None:
         try:

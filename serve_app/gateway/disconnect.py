@@ -13,20 +13,30 @@ async def until_disconnect(receive: Receive, work: Coroutine[Any, Any, None]) ->
 
     A cancellation from outside, such as Ray Serve's, reaches `work` as well and is raised on.
     """
-    task = asyncio.create_task(work)
+    task = asyncio.current_task()
+    assert task is not None, "called outside of a task"
+    num_cancelled_before = task.cancelling()
+    left = False
+
+    def leave(_: object) -> None:
+        nonlocal left
+        left = True
+        task.cancel()
+
     watcher = asyncio.create_task(_disconnected(receive))
-    watcher.add_done_callback(lambda _: task.cancel())
+    watcher.add_done_callback(leave)
     try:
-        await task
+        await work
     except ClientDisconnect:
         return
     except asyncio.CancelledError:
-        current = asyncio.current_task()
-        if current is not None and current.cancelling():
+        if not left or task.cancelling() > num_cancelled_before + 1:
             raise
     finally:
+        watcher.remove_done_callback(leave)
+        if left:
+            task.uncancel()
         watcher.cancel()
-        await asyncio.gather(watcher, return_exceptions=True)
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -1,6 +1,5 @@
 """Every error as OpenAI writes it: {"error": {"message", "type", "param", "code"}}, with the status clients expect."""
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from serve_app.cache import KeyReused
 from serve_app.core import (
     BudgetExceeded,
+    CollectionNotFound,
     DeadlineExceeded,
     EngineError,
     HeadraceError,
@@ -21,6 +21,8 @@ from serve_app.core import (
     ModelNotFound,
     Overloaded,
     RequestError,
+    RetrieverError,
+    RetryLater,
 )
 from serve_app.gateway.ids import QUERY_ID_HEADER
 from serve_app.keys import NotPermitted
@@ -47,6 +49,14 @@ class NotFound(RequestError):
     """No such record."""
 
 
+class StoreAway(HeadraceError):
+    """The artefact store cannot be reached; the same request may succeed later."""
+
+
+class PublishTimeout(HeadraceError):
+    """Publishing an adapter took too long; the same request goes on from where it ended."""
+
+
 class Fault(HeadraceError):
     """A bug of ours, as the client may see it; the cause is in the log."""
 
@@ -69,23 +79,32 @@ _KINDS: dict[type[Exception], _Kind] = {
     Unauthorized: _Kind(401, "invalid_request_error", "invalid_api_key", {"www-authenticate": "Bearer"}),
     BodyTooLarge: _Kind(413, "invalid_request_error", headers={"connection": "close"}),
     ModelNotFound: _Kind(404, "invalid_request_error", "model_not_found"),
+    CollectionNotFound: _Kind(404, "invalid_request_error", "collection_not_found"),
     NotFound: _Kind(404, "invalid_request_error", "not_found"),
     NotPermitted: _Kind(403, "invalid_request_error", "not_permitted"),
     KeyReused: _Kind(409, "invalid_request_error", "idempotency_key_reused"),
     HeadersTooLarge: _Kind(431, "invalid_request_error", headers={"connection": "close"}),
-    RequestError: _Kind(400, "invalid_request_error"),
+    RequestError: _Kind(400, "invalid_request_error", "invalid_value"),
     BudgetExceeded: _Kind(429, "rate_limit_error", "budget_exceeded"),
     Overloaded: _Kind(429, "rate_limit_error", "overloaded"),
+    StoreAway: _Kind(503, "server_error", "artefact_store_error"),
+    PublishTimeout: _Kind(504, "server_error", "publish_timeout"),
     DeadlineExceeded: _Kind(504, "server_error", "deadline_exceeded"),
     EngineError: _Kind(503, "server_error", "engine_error"),
+    RetrieverError: _Kind(503, "server_error", "retriever_error"),
     LedgerError: _Kind(503, "server_error", "ledger_error"),
     HeadraceError: _Kind(500, "server_error", "internal_error"),
     Exception: _Kind(500, "server_error", "internal_error"),
 }
 
 
+_CONFLICT = _Kind(409, "invalid_request_error", "conflict")
+
+
 def _kind(error: Exception) -> _Kind:
     """The most special entry that fits."""
+    if isinstance(error, RequestError) and error.code == "conflict":
+        return _CONFLICT
     return next(_KINDS[cls] for cls in type(error).__mro__ if cls in _KINDS)
 
 
@@ -105,7 +124,7 @@ def error_response(error: Exception, query_id: str | None = None) -> JSONRespons
     kind = _kind(error)
     log_error(error, query_id)
     headers = dict(kind.headers)
-    if isinstance(error, Overloaded | BudgetExceeded):
+    if isinstance(error, RetryLater):
         headers["retry-after"] = str(error.retry_after_s)
     if query_id:
         headers[QUERY_ID_HEADER] = query_id
@@ -148,13 +167,3 @@ async def on_client_left(request: Request, error: Exception) -> Response:
     """Nobody reads this; it keeps a traceback out of the log."""
     assert isinstance(error, ClientDisconnect)
     return Response(status_code=CLIENT_LEFT)
-
-
-def sse_error(error: Exception) -> bytes:
-    """The event that ends a stream that failed. No [DONE] follows: the openai client raises APIError on it."""
-    return sse_event(error_object(error))
-
-
-def sse_event(body: Mapping[str, Any]) -> bytes:
-    """One server-sent event. In ASCII: many clients, httpx's `iter_lines` too, also end a line at U+2028 or U+0085."""
-    return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"

@@ -8,7 +8,6 @@ from serve_app.telemetry import instruments as its
 from serve_app.telemetry.instruments import Reading
 
 _STATES = ("ok", "drifting", "breached")
-_ENDS = ("finished", "dropped", "timed_out", "failed", "cancelled")
 
 
 def guarantee_readings(control: CascadeControl) -> Iterator[Reading]:
@@ -35,8 +34,8 @@ def guarantee_readings(control: CascadeControl) -> Iterator[Reading]:
             if seen.psi is not None and seen.ks is not None:
                 yield Reading(its.SIGNAL_PSI, seen.psi, (route, signal))
                 yield Reading(its.SIGNAL_KS, seen.ks, (route, signal))
-    for end in _ENDS:
-        yield Reading(its.SHADOW_ENDS, getattr(control.shadows, f"num_{end}"), (end,))
+    for end, number in control.shadows.ends.items():
+        yield Reading(its.SHADOW_ENDS, number, (end,))
 
 
 def shadow_verdict(report: ShadowReport, agree_at: float) -> str:

@@ -8,9 +8,15 @@ from starlette.responses import JSONResponse, Response
 
 from serve_app.core import HeadraceError
 from serve_app.gateway.auth import Access
+from serve_app.gateway.error_codes import errors
+from serve_app.gateway.schemas.server import Health, Readiness
+from serve_app.gateway.schemas.shown import shown
 from serve_app.gateway.services import Services
 
 _PROBE_TIMEOUT_S = 10.0
+_WELL = ("ok", "cold")
+_DISPENSABLE = frozenset({"ledger", "retriever"})
+"""Nodes without which queries are answered: accounts wait, and `rag` does as `rag.when_fails` says."""
 
 
 def health_routes(services: Services) -> APIRouter:
@@ -18,31 +24,52 @@ def health_routes(services: Services) -> APIRouter:
     router = APIRouter(tags=["health"])
     access = Access(services.keys)
 
-    @router.get("/healthz")
+    @router.get("/healthz", response_model=shown(Health), responses=errors())
     async def healthz() -> dict[str, str]:
-        """This process answers."""
+        """Say that this process lives."""
         return {"status": "ok"}
 
-    @router.get("/readyz", response_model=None)
+    @router.get(
+        "/readyz",
+        response_model=None,
+        responses={
+            200: {"model": Readiness, "description": "Queries can be answered and accounted."},
+            503: {"model": Readiness, "description": "They cannot."},
+            **errors(),
+        },
+    )
     async def readyz(request: Request) -> JSONResponse:
-        """200 when every node answers that answers need, and accounts can be kept; else 503.
+        """Say whether queries can be answered and accounted.
 
-        The reasons, which may name hosts and files, are for admin keys, and for all where the server is open. A ledger
-        that is away makes it `degraded`, still with 200: queries are answered, their accounts wait.
+        200 when every node answers that answers need, and accounts can be kept; else 503. The reasons, which may name
+        hosts and files, are for admin keys, and for all where the server is open. A ledger that is away makes it
+        `degraded`, still with 200: queries are answered, their accounts wait. So does a retriever that is away, and so
+        do API keys that are a copy from disk: one that was revoked since is still taken. A fallback that is stopped on
+        purpose is `cold`, which is well.
         """
         tells_why = await _may_know_why(access, request)
         nodes, journal = await _probed(services), _journal(services, tells_why)
         if not tells_why:
-            nodes = {name: state if state == "ok" else "does not answer" for name, state in nodes.items()}
-        away = {name for name, state in nodes.items() if state != "ok"}
-        ready = not (away - {"ledger"}) and not journal["refuses"]
-        status = ("degraded" if away else "ready") if ready else "not ready"
-        body = {"status": status, "nodes": dict(nodes), "journal": journal}
+            nodes = {name: state if state in _WELL else "does not answer" for name, state in nodes.items()}
+        away = {name for name, state in nodes.items() if state not in _WELL}
+        ready = not (away - _DISPENSABLE) and not journal["refuses"]
+        kept_age_s = services.keys.kept_age_s
+        status = ("degraded" if away or kept_age_s is not None else "ready") if ready else "not ready"
+        keys = {"state": "ok"} if kept_age_s is None else {"state": "copy", "age_s": round(kept_age_s)}
+        body = {"status": status, "nodes": dict(nodes), "journal": journal, "keys": keys}
         return JSONResponse(body, 200 if ready else 503)
 
-    @router.get("/metrics", response_model=None)
+    @router.get(
+        "/metrics",
+        response_model=None,
+        response_class=Response,
+        responses={
+            200: {"description": "The figures.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+            **errors(),
+        },
+    )
     async def metrics() -> Response:
-        """Prometheus text format, of this replica."""
+        """Give the figures of this replica, in Prometheus' text format."""
         page, media_type = services.metrics.exposition()
         return Response(page, media_type=media_type)
 

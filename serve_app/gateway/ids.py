@@ -1,4 +1,4 @@
-"""Names of queries. They sort by time, so that the ledger's index grows at its end."""
+"""Ids of queries and of gateways. They sort by time, so that the ledger's index grows at its end."""
 
 import secrets
 import time

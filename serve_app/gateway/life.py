@@ -4,19 +4,22 @@
 2. A place in flight is taken; where there is none, the query is refused and not recorded.
 3. The response cache may know the answer. Otherwise budgets set aside what the query may cost, or refuse it.
 4. The journal takes the query down. Only now is anything dispatched: the pattern routes, then all choices run at once.
-5. However it ends (finished, failed, client gone, replica stopping), the account is priced and recorded exactly once,
-   after all engine calls are closed. An attempt that is still open then was cancelled.
+5. However it ends (finished, failed, out of time, client gone, replica stopping), the account is priced and recorded
+   exactly once, after all engine calls are closed. An attempt that is still open then was cancelled, or timed out.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, closing
 from dataclasses import replace
+from typing import Any
 
 from serve_app.cache import Found, Lookup, Recording
-from serve_app.core import Answer, HeadraceError, Opening, Query
+from serve_app.core import Answer, DeadlineExceeded, HeadraceError, Opening, Query
 from serve_app.gateway.again import account_of, pieces_of
+from serve_app.gateway.choices import Piece, alone, at_once
+from serve_app.gateway.citations import citations
+from serve_app.gateway.deadline import Alarm, in_time
 from serve_app.gateway.errors import Fault
-from serve_app.gateway.merge import Piece, merged
 from serve_app.gateway.services import Services
 from serve_app.keys import Key
 from serve_app.patterns import Trace
@@ -25,12 +28,20 @@ from serve_app.patterns import Trace
 class LiveQuery:
     """Iterate `pieces()` to its end, or close it; then `account` is final. Before the last chunk is sent, `saved()`."""
 
-    def __init__(self, services: Services, query: Query, num_choices: int, key: Key | None = None) -> None:
-        """Raises ModelNotFound, also for a model that `key` may not use."""
+    def __init__(
+        self, services: Services, query: Query, num_choices: int, key: Key | None = None, streamed: bool = True
+    ) -> None:
+        """`streamed`: pieces are sent as they come, and not only when the last one is there.
+
+        Raises ModelNotFound, and NotPermitted for a model or a tier that `key` may not use.
+        """
         self._services, self._query, self._num_choices, self._key = services, query, num_choices, key
         self._pattern = services.find(query.model, key)
+        if key is not None:
+            key.check_tier(query.tier)
         self._span = services.tracer.query(query)
         self._trace = Trace(query, self._span)
+        self._trace.streamed = streamed
         self._lookup: Lookup | None = None
         self._fingerprint = ""
         """Of all that decides answers, as it was when the response cache was asked."""
@@ -38,7 +49,9 @@ class LiveQuery:
         self._recording = Recording(num_choices)
         self._captures = services.capture.wants(query.key_id, key is not None and key.store_texts)
         self._text: list[str] = []
-        """Of the first choice, so far; empty where no text is kept."""
+        """Of the first choice, so far; empty where nobody needs it."""
+        self._compares = False
+        """The answer may be compared with another version's."""
         self._finished = False
         self._account: Answer | None = None
 
@@ -58,27 +71,40 @@ class LiveQuery:
         """What the client should know of its budgets."""
         return self._services.purse.warnings(self._key)
 
-    async def pieces(self) -> AsyncGenerator[list[Piece]]:
+    @property
+    def citations(self) -> list[dict[str, Any]] | None:
+        """What the first choice rests on, once `pieces()` is over; None: no documents were searched."""
+        sources = self._trace.sources
+        return None if sources is None else citations(sources.passages, "".join(self._text))
+
+    async def pieces(self) -> AsyncGenerator[Sequence[Piece]]:
         """What the choices yield, as it comes.
 
-        Raises what routers and engines raise, Overloaded, BudgetExceeded, JournalFull, and Fault.
+        Raises what routers and engines raise, DeadlineExceeded, Overloaded, BudgetExceeded, JournalFull, and Fault.
         """
         services = self._services
-        with services.in_flight.enter(self._query.tier):
-            await self._prepare()
+        with services.in_flight.enter(self._query.tier) as place, closing(Alarm(self._trace)) as alarm:
+            with alarm:
+                await self._prepare()
+            if self._found.answer:
+                place.forget()
+            self._trace.on_first_token = place.first_text
             services.metrics.started()
             try:
                 source = self._again() if self._found.answer else self._run()
-                async with aclosing(source) as ready:
-                    await services.recorder.synced()
+                async with aclosing(in_time(source, alarm)) as ready:
+                    with alarm:
+                        await services.recorder.synced()
                     async for pieces in ready:
+                        if self._trace.abstained:
+                            place.forget()
                         if any(piece.delta.text for piece in pieces):
                             self._trace.first_token()
                         self._note(pieces)
                         yield pieces
                 self._finished = True
             except Exception as error:
-                self._trace.failed = True
+                self._trace.failed, self._trace.timed_out = True, isinstance(error, DeadlineExceeded)
                 if isinstance(error, HeadraceError):
                     raise
                 raise Fault from error
@@ -99,7 +125,10 @@ class LiveQuery:
         """Everything before the dispatch. What raises here leaves no trace: there was no query yet."""
         services, query = self._services, self._query
         self._fingerprint = services.fingerprint.value
-        self._lookup = services.lookup(query, self._num_choices, self._key)
+        tried = services.table.adapters.tried(query)
+        self._trace.versions.update(tried)
+        self._compares = services.canaries is not None and services.canaries.wants(query, tried)
+        self._lookup = services.lookup(query, self._num_choices, self._key, tried)
         if self._lookup:
             self._found = await services.cache.find(self._lookup, bool(self._key and self._key.semantic_cache))
         if self._found.answer is None:
@@ -119,23 +148,25 @@ class LiveQuery:
             services.purse.give_back(query)
             raise
 
-    async def _again(self) -> AsyncGenerator[list[Piece]]:
+    async def _again(self) -> AsyncGenerator[Sequence[Piece]]:
         assert self._found.answer is not None
         yield pieces_of(self._found.answer)
 
-    async def _run(self) -> AsyncGenerator[list[Piece]]:
+    async def _run(self) -> AsyncGenerator[Sequence[Piece]]:
         query, trace = self._query, self._trace
         await self._pattern.prepare(query, trace)
         streams = [self._pattern.run(query, trace, index) for index in range(self._num_choices)]
-        async with aclosing(merged(streams)) as ready:
+        is_plain = self._num_choices == 1 and not trace.streamed
+        async with aclosing(alone(streams[0]) if is_plain else at_once(streams)) as ready:
             async for pieces in ready:
                 yield pieces
 
-    def _note(self, pieces: list[Piece]) -> None:
+    def _note(self, pieces: Sequence[Piece]) -> None:
+        keeps_text = self._captures or self._compares or self._trace.sources is not None
         for piece in pieces:
             if self._lookup:
                 self._recording.add(piece.choice_index, piece.delta)
-            if self._captures and piece.choice_index == 0:
+            if keeps_text and piece.choice_index == 0:
                 self._text.append(piece.delta.text)
 
     def _record(self) -> None:
@@ -153,9 +184,18 @@ class LiveQuery:
             account = services.prices.price(account)
         self._account = account
         services.recorder.put(account)
+        services.query_log.ended(account)
         services.purse.settle(account)
         services.metrics.finished(account)
-        services.query_log.ended(account)
+        if self._trace.num_misversioned:
+            services.metrics.misversioned(self._trace.num_misversioned)
+        for node in self._trace.retried:
+            services.metrics.retried(node)
+        if account.outcome == "accepted":
+            for cause in {one.cause for one in self._trace.degradations}:
+                services.metrics.degraded(cause)
+        if services.canaries:
+            services.canaries.ended(self._query, self._trace, account)
         if not self._finished:  # else `saved` does
             self._span.end(account)
 
@@ -163,13 +203,20 @@ class LiveQuery:
         """A good answer may be wanted again, by whoever asks next or by whoever trains on it.
 
         The response cache takes none that something else would answer by now, such as another adapter version, and
-        none that the large model was to give, had there been budget.
+        none that is another than configured, since something failed or there was no budget; nor what an ensemble drew
+        at a temperature of its own, which is not repeatable. Nor does it take one that rests on documents, or on there
+        being none: they change, and not everybody may see them. Nobody trains on such an answer: without its passages
+        it teaches to answer from memory, and with them it would outlive the documents.
         """
-        services, account = self._services, self.account
+        services, account, sources = self._services, self.account, self._trace.sources
         if self._found.answer is None:
             services.fingerprint.answered(account.attempts)
             as_before = services.fingerprint.value == self._fingerprint
-            if self._lookup and as_before and not self._trace.lacked_budget:
+            as_configured = not self._trace.degradations and not self._trace.is_drawn
+            if self._lookup and as_before and as_configured and sources is None:
                 services.cache.put(self._lookup, self._recording.answer(account), self._found.vector)
-        if self._captures and account.outcome == "accepted":
+        rests_on_documents = sources is not None and bool(sources.passages or sources.abstention)
+        if self._captures and account.outcome == "accepted" and not rests_on_documents:
             services.capture.keep(self._query, "".join(self._text), account)
+        if self._compares and services.canaries:
+            services.canaries.answered(self._query, self._trace, account, "".join(self._text))

@@ -1,31 +1,35 @@
-"""Bounds of one replica: how large a body may be, and how many queries are answered at once."""
+"""Bounds of one request: how large its headers and its body may be."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serve_app.core import Overloaded, Tier
 from serve_app.gateway.errors import BodyTooLarge, HeadersTooLarge, error_response
 
-_FLEX_RETRY_S = 5
 _LENGTH_DIGITS = 18
 """Of a Content-Length that is read at all: more are too many bytes, and Python refuses to read thousands of them."""
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
     """The whole body, counted while it is read. Raises BodyTooLarge as soon as it is known to be, and no byte later."""
+    async with aclosing(counted(request, max_bytes)) as stream:
+        return b"".join([chunk async for chunk in stream])
+
+
+async def counted(request: Request, max_bytes: int, too_large: BodyTooLarge | None = None) -> AsyncGenerator[bytes]:
+    """The body as it comes. Raises `too_large`, or a sentence of its own, as soon as more is known to come."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > _LENGTH_DIGITS or int(declared) > max_bytes):
-        raise _too_large(max_bytes)
-    chunks, num_bytes = [], 0
-    async for chunk in request.stream():
-        num_bytes += len(chunk)
-        if num_bytes > max_bytes:
-            raise _too_large(max_bytes)
-        chunks.append(chunk)
-    return b"".join(chunks)
+        raise too_large or _too_large(max_bytes)
+    num_bytes = 0
+    async with aclosing(request.stream()) as stream:
+        async for chunk in stream:
+            num_bytes += len(chunk)
+            if num_bytes > max_bytes:
+                raise too_large or _too_large(max_bytes)
+            yield chunk
 
 
 def _too_large(max_bytes: int) -> BodyTooLarge:
@@ -53,24 +57,3 @@ class HeaderLimit:
             await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
-
-
-class InFlight:
-    """Counts the queries being answered. For one event loop."""
-
-    def __init__(self, bound: int) -> None:
-        self._bound = bound
-        self.num_queries = 0
-
-    @contextmanager
-    def enter(self, tier: Tier = "default") -> Iterator[None]:
-        """Hold a place. Raises Overloaded when all are taken; half of them are kept from the flex tier."""
-        if self.num_queries >= self._bound:
-            raise Overloaded(f"This gateway already answers {self._bound} queries; try again later.")
-        if tier == "flex" and self.num_queries * 2 >= self._bound:
-            raise Overloaded("No capacity is left for the flex tier now; try again later.", _FLEX_RETRY_S)
-        self.num_queries += 1
-        try:
-            yield
-        finally:
-            self.num_queries -= 1

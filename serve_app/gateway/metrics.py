@@ -22,12 +22,24 @@ class Metrics(Protocol):
         """A query ended, however it ended; `answer` is its priced account."""
         ...
 
+    def retried(self, node: str) -> None:
+        """A call of this node was made again, because its replica was lost."""
+        ...
+
+    def degraded(self, cause: str) -> None:
+        """A query was answered, but in another way than configured; `cause` is one of `patterns.trace.Cause`."""
+        ...
+
+    def misversioned(self, num_attempts: int) -> None:
+        """So many attempts of a query were answered by another version of the adapter than was asked for."""
+        ...
+
     def refused(self, status: int) -> None:
         """A request got an error answer with this HTTP status."""
         ...
 
     def shadowed(self, kind: ShadowKind, account: Answer, verdict: str) -> None:
-        """An audit or a mirrored query ended; `account` is its priced account, `verdict` one of a few words."""
+        """A shadow of a query ended; `account` is its priced account, `verdict` one of a few words."""
         ...
 
     def lost(self, num_queries: int) -> None:

@@ -1,11 +1,14 @@
 """GET /v1/models: the names that may be asked for, and what stands behind each."""
 
 import time
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 
 from serve_app.core import RESERVED_MODELS
+from serve_app.gateway.error_codes import KEY_CODES, errors
+from serve_app.gateway.schemas.server import Model, ModelList
+from serve_app.gateway.schemas.shown import shown
 from serve_app.gateway.services import Services
 
 
@@ -20,19 +23,23 @@ def model_routes(services: Services) -> APIRouter:
             "object": "model",
             "created": created_at_s,
             "owned_by": "headrace",
-            "headrace": {"kind": _kind(name), "model": _model(services, name)},
+            "headrace": {"kind": _kind(name), "model": _model(services, name), **_versions(services, name)},
         }
 
-    @router.get("")
+    @router.get("", response_model=shown(ModelList), responses=errors(*KEY_CODES))
     async def models(request: Request) -> dict[str, Any]:
-        """The names that this key may ask for."""
+        """List the names that this key may ask for."""
         key = request.state.key
-        names = [name for name in services.table.patterns if key is None or key.may_ask(name)]
+        names = [name for name in services.table.names if key is None or key.may_ask(name)]
         return {"object": "list", "data": [entry(name) for name in names]}
 
-    @router.get("/{name:path}")
-    async def model(request: Request, name: str) -> dict[str, Any]:
-        """One name."""
+    @router.get(
+        "/{name:path}",
+        response_model=shown(Model),
+        responses=errors(*KEY_CODES, "model_not_permitted", "model_not_found"),
+    )
+    async def model(request: Request, name: Annotated[str, Path(description="A name of the list.")]) -> dict[str, Any]:
+        """Say what stands behind one name."""
         services.find(name, request.state.key)
         return entry(name)
 
@@ -44,6 +51,15 @@ def _kind(name: str) -> str:
     if name in ("base", "large"):
         return name
     return "graph" if name in RESERVED_MODELS else "adapter"
+
+
+def _versions(services: Services, name: str) -> dict[str, Any]:
+    """Of an adapter of the registry: the version that the name stands for, and the one that is tried beside it."""
+    found = services.book.served(name) if services.book else None
+    if found is None:
+        return {}
+    canary = None if found.canary is None else {"version": found.canary, "weight": found.canary_weight}
+    return {"version": found.live, "canary": canary}
 
 
 def _model(services: Services, name: str) -> str | None:

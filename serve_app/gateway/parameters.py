@@ -4,7 +4,7 @@ A value that asks for nothing (`"tools": []`, `"presence_penalty": 0`, null) is 
 answer at all and are accepted whatever they say.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from serve_app.core import RequestError
@@ -76,3 +76,19 @@ def supported(raw: Mapping[str, Any], unsupported: Neutral, path: str = "") -> d
 def _refusal(param: str, neutral: tuple[Any, ...]) -> RequestError:
     allowed = f" (only {neutral[0]!r} is)" if neutral and neutral[0] not in ([], {}, "") else ""
     return RequestError(f"{param} is not supported{allowed}; remove it.", param, "unsupported_parameter")
+
+
+def let_through(
+    unsupported: Neutral, changes_nothing: Collection[str] = frozenset()
+) -> Callable[[dict[str, Any]], None]:
+    """A `json_schema_extra`: adds the parameters that a body may have beside its own fields, and their values."""
+
+    def add(schema: dict[str, Any]) -> None:
+        fields = schema["properties"]
+        for name in sorted(changes_nothing):
+            fields[name] = {"description": "Accepted; changes no answer.", "x-support": "ignored"}
+        for name, values in sorted(unsupported.items()):
+            told = "Not supported: refused unless it asks for nothing."
+            fields[name] = {"enum": [*values, None], "description": told, "x-support": "refused"}
+
+    return add

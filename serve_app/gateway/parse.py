@@ -4,14 +4,14 @@ import time
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, from_json
 
 from serve_app.core import Query, RequestError
 from serve_app.gateway.parameters import CHAT_UNSUPPORTED, MESSAGE_UNSUPPORTED, TEXT_UNSUPPORTED, supported
 from serve_app.gateway.requests import MAX_MESSAGES, ChatBody, SamplingBody, TextBody
 
-BodyT = TypeVar("BodyT", bound=SamplingBody)
+BodyT = TypeVar("BodyT", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,10 @@ class Ask:
 
 def chat_ask(body: bytes, query_id: str, key_id: str | None, max_choices: int) -> Ask:
     """Read the body of POST /v1/chat/completions. Raises RequestError."""
-    raw = supported(_json_object(body), CHAT_UNSUPPORTED)
+    raw = supported(json_object(body), CHAT_UNSUPPORTED)
     if isinstance(messages := raw.get("messages"), list):
         raw["messages"] = _supported_turns(messages)
-    parsed = _validated(ChatBody, raw)
+    parsed = validated(ChatBody, raw)
     query = Query(
         query_id=query_id,
         model=parsed.model,
@@ -47,7 +47,7 @@ def chat_ask(body: bytes, query_id: str, key_id: str | None, max_choices: int) -
 
 def text_ask(body: bytes, query_id: str, key_id: str | None, max_choices: int) -> Ask:
     """Read the body of POST /v1/completions. Raises RequestError."""
-    parsed = _validated(TextBody, supported(_json_object(body), TEXT_UNSUPPORTED))
+    parsed = validated(TextBody, supported(json_object(body), TEXT_UNSUPPORTED))
     query = Query(
         query_id=query_id,
         model=parsed.model,
@@ -80,7 +80,8 @@ def _ask(query: Query, parsed: SamplingBody, logprobs: bool, max_choices: int) -
     return Ask(query, num_choices, bool(parsed.stream), include_usage, logprobs, tells_tier)
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any]:
+    """The object that a body holds. Raises RequestError."""
     try:
         raw = from_json(body, allow_inf_nan=False)
     except ValueError as error:
@@ -90,7 +91,8 @@ def _json_object(body: bytes) -> dict[str, Any]:
     return raw
 
 
-def _validated(body_class: type[BodyT], raw: dict[str, Any]) -> BodyT:
+def validated(body_class: type[BodyT], raw: dict[str, Any]) -> BodyT:
+    """The body, checked. Raises RequestError naming the first field that is wrong."""
     try:
         return body_class.model_validate(raw)
     except ValidationError as error:

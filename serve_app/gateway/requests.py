@@ -6,6 +6,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic_core import PydanticCustomError
 
 from serve_app.core import Message, SamplingParams, Tier
+from serve_app.gateway.parameters import (
+    CHANGES_NOTHING,
+    CHAT_UNSUPPORTED,
+    MESSAGE_UNSUPPORTED,
+    TEXT_UNSUPPORTED,
+    let_through,
+)
 
 MAX_MESSAGES = 2048
 """More turns, or parts of one, are refused before they are looked at: to check them would hold up other queries."""
@@ -49,6 +56,14 @@ def _joined(content: Any) -> Any:
     return "\n".join(texts)
 
 
+class TextPart(BaseModel):
+    """A part of a message. The parts of one message are joined by line breaks."""
+
+    type: Literal["text"] = Field(description="Only text is supported.")
+    text: str = Field(description="The text.")
+
+
+PromptText = Annotated[str, Field(min_length=1)]
 StopString = Annotated[str, Field(min_length=1, max_length=256)]
 StopList = Annotated[list[StopString], Field(max_length=16)]
 
@@ -69,19 +84,34 @@ class SamplingBody(_Body):
 
     model: str = Field(min_length=1, max_length=256, description="A name from /v1/models, such as `auto`.")
     max_tokens: int | None = Field(
-        None, ge=1, le=_MAX_TOKENS, description="Longest answer; default: the adapter's, else the node's."
+        None,
+        ge=1,
+        le=_MAX_TOKENS,
+        description="Longest answer; default: the adapter's, else the engine's, as the settings have it.",
     )
-    temperature: float | None = Field(None, ge=0, le=2, description="0 is greedy, which is the nodes' default.")
+    temperature: float | None = Field(
+        None, ge=0, le=2, description="Default: the adapter's, else the engine's, which is 0 (greedy)."
+    )
     top_p: float | None = Field(None, gt=0, le=1, description="Sample from the most likely tokens of this total.")
-    seed: int | None = Field(None, ge=-_INT64, lt=_INT64, description="Equal seeds give equal samples.")
-    stop: Annotated[StopList | None, BeforeValidator(_as_list)] = Field(
-        None, description="A text, or up to 16, before which the answer ends."
+    seed: int | None = Field(
+        None,
+        ge=-_INT64,
+        lt=_INT64,
+        description="Equal seeds give equal samples; choice number i is sampled with seed + i.",
     )
-    n: int | None = Field(None, ge=1, description="Choices; the server sets a bound.")
+    stop: Annotated[StopList | None, BeforeValidator(_as_list, json_schema_input_type=StopString | StopList | None)] = (
+        Field(None, description="A text, or up to 16, before which the answer ends; not part of it.")
+    )
+    n: int | None = Field(
+        None, ge=1, description="Choices, up to `gateway.max_choices`; they run at once and share one stream."
+    )
     stream: bool | None = Field(None, description="Send the answer as server-sent events.")
-    stream_options: StreamOptions | None = None
-    service_tier: Literal["auto", "default", "flex"] | None = Field(
-        None, description="`flex` waits behind all others and has a price of its own."
+    stream_options: StreamOptions | None = Field(None, description="How the stream is sent; needs `stream`.")
+    service_tier: Literal["auto", "default", "flex", "priority"] | None = Field(
+        None,
+        description="`flex` waits behind all other queries, is refused first, and costs `prices.flex_factor` of the "
+        "price; `priority` goes first, needs the right to it, and costs `prices.priority_factor`; `auto` and `default` "
+        "are the usual service.",
     )
 
     @model_validator(mode="after")
@@ -93,7 +123,7 @@ class SamplingBody(_Body):
     @property
     def tier(self) -> Tier:
         """The class of service."""
-        return "flex" if self.service_tier == "flex" else "default"
+        return "default" if self.service_tier is None or self.service_tier == "auto" else self.service_tier
 
     def sampling(self, max_tokens: int | None, top_logprobs: int) -> SamplingParams:
         """The same as a datatype of core."""
@@ -110,8 +140,15 @@ class SamplingBody(_Body):
 class ChatMessage(_Body):
     """One turn."""
 
+    model_config = ConfigDict(json_schema_extra=let_through(MESSAGE_UNSUPPORTED))
+
     role: Literal["system", "developer", "user", "assistant"] = Field(description="`developer` counts as `system`.")
-    content: Annotated[str, BeforeValidator(_joined)] = Field(description="A text, or a list of text parts.")
+    content: Annotated[
+        str,
+        BeforeValidator(
+            _joined, json_schema_input_type=str | Annotated[list[TextPart], Field(max_length=MAX_MESSAGES)]
+        ),
+    ] = Field(description="A text, or a list of text parts.")
 
     def message(self) -> Message:
         """The same as a datatype of core."""
@@ -119,13 +156,17 @@ class ChatMessage(_Body):
 
 
 class ChatBody(SamplingBody):
-    """The body of POST /v1/chat/completions."""
+    """The body of POST /v1/chat/completions. Null is the same as leaving a field out."""
+
+    model_config = ConfigDict(json_schema_extra=let_through(CHAT_UNSUPPORTED, CHANGES_NOTHING))
 
     messages: list[ChatMessage] = Field(
         min_length=1, max_length=MAX_MESSAGES, description="The conversation, oldest turn first."
     )
     max_completion_tokens: int | None = Field(None, ge=1, le=_MAX_TOKENS, description="The newer name of max_tokens.")
-    logprobs: bool | None = Field(None, description="Report the log-probability of each token.")
+    logprobs: bool | None = Field(
+        None, description="Report the log-probability of each token: a natural logarithm at temperature 1."
+    )
     top_logprobs: int | None = Field(None, ge=0, le=20, description="Alternatives to report; needs logprobs.")
 
     @model_validator(mode="after")
@@ -138,9 +179,17 @@ class ChatBody(SamplingBody):
 
 
 class TextBody(SamplingBody):
-    """The body of POST /v1/completions."""
+    """The body of POST /v1/completions. Null is the same as leaving a field out."""
 
-    prompt: Annotated[str, BeforeValidator(_only_prompt), Field(min_length=1)] = Field(
-        description="Raw text to continue; no chat template is applied."
+    model_config = ConfigDict(json_schema_extra=let_through(TEXT_UNSUPPORTED, CHANGES_NOTHING))
+
+    prompt: Annotated[
+        PromptText,
+        BeforeValidator(
+            _only_prompt,
+            json_schema_input_type=PromptText | Annotated[list[PromptText], Field(min_length=1, max_length=1)],
+        ),
+    ] = Field(description="Raw text to continue, or a list of one; no chat template is applied.")
+    logprobs: int | None = Field(
+        None, ge=0, le=20, description="Report the log-probability of each token, and this many alternatives."
     )
-    logprobs: int | None = Field(None, ge=0, le=20, description="Report each token and this many alternatives.")

@@ -1,6 +1,7 @@
 """Sends the answer of one query, whole or as server-sent events. Both read the same pieces."""
 
-from collections.abc import AsyncGenerator
+import json
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -8,11 +9,11 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from serve_app.gateway.choices import Piece
 from serve_app.gateway.disconnect import send_or_leave, until_disconnect
-from serve_app.gateway.errors import log_error, sse_error, sse_event
+from serve_app.gateway.errors import error_object, log_error
 from serve_app.gateway.ids import QUERY_ID_HEADER
 from serve_app.gateway.life import LiveQuery
-from serve_app.gateway.merge import Piece
 from serve_app.gateway.parse import Ask
 from serve_app.gateway.shapes import Choice, Shape, with_account
 
@@ -42,7 +43,7 @@ class QueryResponse(Response):
             async for pieces in ready:
                 for piece in pieces:
                     choices[piece.choice_index].add(piece)
-        body = self._shape.whole(choices, self._live.account)
+        body = self._cited(self._shape.whole(choices, self._live.account))
         await self._live.saved()
         headers = self._id_header | warning_header(self._live)
         await JSONResponse(body, headers=headers)(scope, receive, send)
@@ -62,7 +63,7 @@ class QueryResponse(Response):
                 raise
             except Exception as error:
                 log_error(error, self._ask.query.query_id)
-                await _send_body(send, sse_error(error))
+                await _send_body(send, _event(error_object(error)))  # and no [DONE]: the openai client raises APIError
         await _send_body(send, b"", last=True)
 
     async def _events(self) -> AsyncGenerator[bytes]:
@@ -70,10 +71,10 @@ class QueryResponse(Response):
         ended: list[Piece] = []
         async with aclosing(self._live.pieces()) as ready:
             async for pieces in ready:
-                if body := b"".join(sse_event(chunk) for piece in pieces for chunk in self._chunks(piece, ended)):
+                if body := b"".join(_event(chunk) for piece in pieces for chunk in self._chunks(piece, ended)):
                     yield body
         await self._live.saved()
-        yield b"".join(sse_event(chunk) for chunk in self._last_chunks(ended[-1])) + _DONE
+        yield b"".join(_event(chunk) for chunk in self._last_chunks(ended[-1])) + _DONE
 
     def _chunks(self, piece: Piece, ended: list[Piece]) -> list[dict[str, Any]]:
         """The chunks of a piece; the end of the last choice waits for the account."""
@@ -88,14 +89,24 @@ class QueryResponse(Response):
         """The account rides on the last chunk; a client that did not ask for usage never sees one without choices."""
         account, end = self._live.account, self._shape.end_chunk(last)
         if self._ask.include_usage:
-            return [end, with_account(self._shape.usage_chunk(account), account)]
-        return [with_account(end, account)]
+            return [end, self._cited(with_account(self._shape.usage_chunk(account), account))]
+        return [self._cited(with_account(end, account))]
+
+    def _cited(self, body: dict[str, Any]) -> dict[str, Any]:
+        """`body`, whose `headrace` object gets the citations where documents were searched."""
+        found = self._live.citations
+        return body if found is None else {**body, "headrace": {**body["headrace"], "citations": found}}
 
 
 def warning_header(live: LiveQuery) -> dict[str, str]:
     """Tells a client of budgets that are nearly used up."""
     warnings = live.warnings
     return {WARNING_HEADER: "; ".join(warnings)} if warnings else {}
+
+
+def _event(body: Mapping[str, Any]) -> bytes:
+    """One server-sent event. In ASCII: many clients, httpx's `iter_lines` too, also end a line at U+2028 or U+0085."""
+    return b"data: " + json.dumps(body, separators=(",", ":")).encode() + b"\n\n"
 
 
 async def _send_body(send: Send, body: bytes, last: bool = False) -> None:

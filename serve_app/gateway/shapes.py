@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from serve_app.core import Answer, FinishReason, TokenStat
-from serve_app.gateway.merge import Piece
+from serve_app.gateway.choices import Piece
 from serve_app.gateway.parse import Ask
 from serve_app.ledger import public_account
 
@@ -86,10 +86,13 @@ def shown(tokens: Sequence[TokenStat]) -> list[TokenStat]:
 def usage(account: Answer) -> dict[str, Any]:
     """The tokens of the answer that was given: the prompt once, all choices' new tokens.
 
-    Drafts that the cascade threw away are not in it; they are billed in the `headrace` object.
+    Drafts that the cascade threw away, and members of an ensemble whose answers were only counted, are not in it; they
+    are billed in the `headrace` object.
     """
     accepted = [
-        attempt.usage for attempt in account.attempts if attempt.role == "answer" and attempt.outcome == "accepted"
+        attempt.usage
+        for attempt in account.attempts
+        if attempt.role in ("answer", "member") and attempt.outcome == "accepted"
     ]
     prompt_tokens = accepted[0].prompt_tokens if accepted else 0
     completion_tokens = sum(one.completion_tokens for one in accepted)

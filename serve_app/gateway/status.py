@@ -7,11 +7,15 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from serve_app import __version__
+from serve_app.adapters.registry.records import ServedAdapter
 from serve_app.budgets import BudgetUse
 from serve_app.cache import ResponseCache
 from serve_app.confidence.watch import RouteReport
 from serve_app.core import Engine, EngineInfo, HeadraceError
 from serve_app.gateway.accounts import own_key
+from serve_app.gateway.error_codes import KEY_CODES, errors
+from serve_app.gateway.schemas.shown import shown
+from serve_app.gateway.schemas.status import GatewayStatus
 from serve_app.gateway.services import Services
 from serve_app.ledger.public import usd
 
@@ -22,11 +26,12 @@ def status_routes(services: Services) -> APIRouter:
     """One page of JSON; nothing in it comes from the database."""
     router = APIRouter(prefix="/v1/status", tags=["status"])
 
-    @router.get("")
+    @router.get("", response_model=shown(GatewayStatus), responses=errors(*KEY_CODES))
     async def status(request: Request) -> dict[str, Any]:
-        """Quality targets and their audits, adapters, engines, budgets, the way of the accounts, the cache.
+        """Say what this gateway knows of the service.
 
-        A user key is told of its own budgets only, and no error texts.
+        Quality targets and their audits, adapters, engines, budgets, the way of the accounts, the cache. A user key is
+        told of its own budgets only, and no error texts.
         """
         infos = await _infos(services.engines)
         key, own = request.state.key, own_key(request)
@@ -35,6 +40,8 @@ def status_routes(services: Services) -> APIRouter:
             "gateway": services.gateway_id,
             "viewer": _viewer(request),
             "in_flight": services.in_flight.num_queries,
+            "places": services.in_flight.places,
+            "refused": dict(services.in_flight.num_refused),
             "models": _models(services),
             "cascade": _cascade(services),
             "routes": _routes(services),
@@ -43,6 +50,7 @@ def status_routes(services: Services) -> APIRouter:
                 for adapter in _adapters(services, infos.get("specialists"))
                 if key is None or key.may_ask(adapter["name"])
             ],
+            "registry": _registry(services, hide_error=own is not None),
             "engines": [_engine(node, info, hide_error=own is not None) for node, info in infos.items()],
             "prices": {"version": services.prices.version},
             "budgets": list(_budgets(services.budgets.report(), own, services.settings.budgets.warn_at)),
@@ -63,7 +71,7 @@ def _models(services: Services) -> dict[str, str]:
     """Node -> base model, of the nodes that this graph has."""
     settings = services.settings
     models = {"specialists": settings.specialists.model}
-    return models | ({"fallback": settings.fallback.model} if "large" in services.table.patterns else {})
+    return models | ({"fallback": settings.fallback.model} if "large" in services.table.names else {})
 
 
 def _cascade(services: Services) -> dict[str, Any]:
@@ -82,12 +90,13 @@ def _cascade(services: Services) -> dict[str, Any]:
 def _routes(services: Services) -> list[dict[str, Any]]:
     """The labels of the configuration, and every route that has a target; null is a query that no router saw."""
     reports = services.control.report() if services.control else {}
-    routes = services.settings.routes
+    routes, missing = services.table.routes, services.missing_routes()
     labels = dict.fromkeys([*routes.adapters, *reports])
     return [
         {
             "route": label,
             "adapter": None if label is None else routes.adapter_for(label),
+            "adapter_is_served": (label if label in routes.adapters else "default") not in missing,
             "state": reports[label].state if label in reports else "no_target",
             "audit": _audit(reports[label]) if label in reports else None,
         }
@@ -114,14 +123,41 @@ def _audit(report: RouteReport) -> dict[str, Any]:
 
 
 def _adapters(services: Services, info: EngineInfo | HeadraceError | None) -> list[dict[str, Any]]:
-    """Those that the engine knows; where it cannot be asked, those of the settings, of no known version."""
-    if isinstance(info, EngineInfo):
-        resident = info.resident_adapters
-        return [
-            {"name": name, "version": version, "is_resident": name in resident}
-            for name, version in sorted(info.adapters.items())
-        ]
-    return [{"name": name, "version": None, "is_resident": None} for name in sorted(services.settings.adapters)]
+    """Those that may be asked for. Versions are the registry's; else what one replica of the engine says, or null.
+
+    Which are resident is what that replica says.
+    """
+    said = info if isinstance(info, EngineInfo) else None
+    names = services.table.adapters.names if services.book or said is None else said.adapters
+    return [_adapter(name, services.book.served(name) if services.book else None, said) for name in sorted(names)]
+
+
+def _adapter(name: str, served: ServedAdapter | None, said: EngineInfo | None) -> dict[str, Any]:
+    about = {
+        "name": name,
+        "version": said.adapters.get(name) if said else None,
+        "is_resident": name in said.resident_adapters if said else None,
+    }
+    if served is None:
+        return about
+    return about | {
+        "version": served.live,
+        "canary": served.canary,
+        "canary_weight": served.canary_weight,
+        "is_pinned": served.pinned,
+    }
+
+
+def _registry(services: Services, hide_error: bool) -> dict[str, Any] | None:
+    """How far this replica has followed the adapter registry; null: there is none."""
+    book = services.book
+    if book is None:
+        return None
+    return {
+        "revision": None if book.snapshot is None else book.snapshot.revision,
+        "age_s": book.age_s,
+        "last_error": None if hide_error or book.last_error is None else str(book.last_error),
+    }
 
 
 async def _infos(engines: Mapping[str, Engine]) -> dict[str, EngineInfo | HeadraceError]:

@@ -4,13 +4,15 @@ Knows names, roles, allow-lists and digests; knows no HTTP. A key itself is show
 nowhere. Keys come from the settings and from the database; a `KeyRing` in each gateway joins both, and follows changes.
 """
 
+from serve_app.keys.kept import KeptKeys
 from serve_app.keys.key import Key, NotPermitted
 from serve_app.keys.record import KeyRecord, KeySnapshot, KeySource
 from serve_app.keys.ring import KeyRing
-from serve_app.keys.secret import digest_of, new_secret
+from serve_app.keys.secret import digest_of
 from serve_app.keys.store import KeyStore
 
 __all__ = [
+    "KeptKeys",
     "Key",
     "KeyRecord",
     "KeyRing",
@@ -19,5 +21,4 @@ __all__ = [
     "KeyStore",
     "NotPermitted",
     "digest_of",
-    "new_secret",
 ]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from serve_app.config.budgets import Limit
-from serve_app.core import RequestError
+from serve_app.core import RequestError, Tier
 
 Role = Literal["user", "admin"]
 """A user asks, and sees its own accounts; an admin does that too, and sees and changes everything."""
@@ -30,6 +30,8 @@ class Key:
     """Whether it takes answers that were given to similar questions."""
     store_texts: bool = False
     """Whether its prompts and answers are kept."""
+    priority: bool = False
+    """Whether it may ask for the tier `priority`; an admin key may without it."""
 
     def may_ask(self, model: str) -> bool:
         """Whether the allow-list has this name, as the client wrote it.
@@ -47,6 +49,15 @@ class Key:
                 f"This API key may not ask for {model[:80]!r}; it may ask for {allowed}.",
                 "model",
                 "model_not_permitted",
+            )
+
+    def check_tier(self, tier: Tier) -> None:
+        """Raises NotPermitted for `priority` without the right to it."""
+        if tier == "priority" and not self.priority and self.role != "admin":
+            raise NotPermitted(
+                "This API key may not ask for service_tier 'priority'; leave it out, or ask for a key with the right.",
+                "service_tier",
+                "tier_not_permitted",
             )
 
     def check_admin(self) -> None:

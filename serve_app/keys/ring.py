@@ -12,22 +12,27 @@ from dataclasses import replace
 from pydantic import SecretStr
 
 from serve_app.config import Settings
-from serve_app.core import ConfigError, LedgerError
+from serve_app.core import ConfigError, DataError, LedgerError
+from serve_app.keys.kept import KeptKeys
 from serve_app.keys.key import Key, Role
 from serve_app.keys.record import KeyRecord, KeySnapshot, KeySource
 from serve_app.keys.secret import digest_of
+from serve_app.snapshots import Kept, LastTold
 
 _LOG = logging.getLogger(__name__)
 
+_SAVE_EVERY_S = 60.0
+"""How much older than the keys in force their copy on disk may be."""
 _NO_DIGEST = "0" * 64
 """Compared with when no key fits, so that a wrong key takes as long as a right one."""
 
 
-class KeyRing:
+class KeyRing(LastTold):
     """Finds the key that was sent. For one event loop.
 
     The stored keys are read again every `refresh_s`, from `begin` or the first request on until `close`. While they
-    cannot be read the last ones count; as long as they were never read only the keys of the settings do.
+    cannot be read the last ones count. A ring that begins while they cannot be read takes the copy on this node's disk,
+    where there is a young one; else only the keys of the settings count until they are read.
 
     The time that a look-up takes tells nothing about the keys: the digest of what was sent is looked up under a hash
     with a random key of this process, and then compared in constant time.
@@ -37,17 +42,18 @@ class KeyRing:
         self,
         settings: Settings,
         source: KeySource | None = None,
+        kept: KeptKeys | None = None,
         *,
         refresh_s: float = 1.0,
         timeout_s: float = 0.9,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """With no `source` there are the keys of the settings only.
+        """With no `source` there are the keys of the settings only. `kept`: the copy on disk, taken and looked after.
 
         Raises ConfigError when two keys of the settings share a name, or two names a key.
         """
-        self._settings, self._source = settings, source
-        self._refresh_s, self._timeout_s, self._clock = refresh_s, timeout_s, clock
+        super().__init__(_LOG, "API keys cannot be read, the last known ones count", refresh_s, timeout_s, clock)
+        self._settings, self._source, self._kept = settings, source, kept
         self._salt = secrets.token_bytes(32)
         self._own = self._of_settings()
         self._snapshot = KeySnapshot() if source is None else None
@@ -56,9 +62,10 @@ class KeyRing:
         self._index()
         self._lock = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
-        self._read_at_s: float | None = None
-        self.last_error: Exception | None = None
-        """Why the stored keys could not be read last time; None after a success."""
+        self._from_disk: Kept[KeySnapshot] | None = None
+        """The copy that counts until the source tells newer keys; None: it has told them, or there is none."""
+        self._saved: KeySnapshot | None = None
+        self._saved_at_s = 0.0
 
     @property
     def open(self) -> bool:
@@ -69,20 +76,22 @@ class KeyRing:
         return not self._own and not self._had_stored and self._snapshot == KeySnapshot()
 
     @property
-    def age_s(self) -> float | None:
-        """Seconds since the stored keys were read; None: never."""
-        return None if self._read_at_s is None else self._clock() - self._read_at_s
+    def kept_age_s(self) -> float | None:
+        """Where the stored keys in force are a copy from disk: seconds since the source told them. Else None."""
+        return self._kept.age_s(self._from_disk) if self._kept and self._from_disk else None
 
     async def begin(self, within_s: float) -> None:
-        """Read the stored keys before the first request asks for one, trying again for so long.
+        """Read the stored keys before the first request asks for one; else take the copy, else try for so long.
 
         A gateway that takes requests before it knows the keys has to refuse them while the database is away.
         """
         self._start()
         deadline_s = self._clock() + within_s
         await self.refresh()
+        if self._snapshot is None and self._kept:
+            await self._take_copy(self._kept)
         while self._snapshot is None and self._clock() < deadline_s:
-            await asyncio.sleep(self._refresh_s)
+            await asyncio.sleep(self._follow_s)
             await self.refresh()
 
     async def find(self, secret: bytes) -> Key | None:
@@ -103,20 +112,14 @@ class KeyRing:
         return self.open
 
     async def refresh(self) -> None:
-        """Read the stored keys now. A failure is logged once and kept in `last_error`."""
+        """See `LastTold`."""
         if self._source is None:
             return
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                snapshot = await self._source.keys()
-        except Exception as error:  # whatever it was: the last snapshot stays in force
-            if self.last_error is None:
-                _LOG.warning(
-                    "API keys cannot be read, the last known ones count: %s", str(error) or type(error).__name__
-                )
-            self.last_error = error
+        snapshot = await self._ask(self._source.keys())
+        if snapshot is None:
+            self._drop_old_copy()
             return
-        self.last_error, self._read_at_s = None, self._clock()
+        self._from_disk = None
         if snapshot != self._snapshot:
             if snapshot != KeySnapshot():
                 self._had_stored = True
@@ -133,12 +136,51 @@ class KeyRing:
 
     def _start(self) -> None:
         if self._source is not None and (self._task is None or self._task.done()):
-            self._task = asyncio.get_running_loop().create_task(self._follow())
+            self._task = asyncio.get_running_loop().create_task(self.run())
 
-    async def _follow(self) -> None:
+    async def run(self) -> None:
+        """Follow until cancelled, after what `begin` or the first request has read."""
         while True:
-            await asyncio.sleep(self._refresh_s)
+            await asyncio.sleep(self._follow_s)
             await self.refresh()
+            if self._kept:
+                await self._save_copy(self._kept)
+
+    async def _take_copy(self, kept: KeptKeys) -> None:
+        """Count on what this node's disk has, until the source answers."""
+        try:
+            copy = await asyncio.to_thread(kept.load)
+        except (DataError, OSError) as error:
+            _LOG.error("The copy of the API keys on this node is not taken: %s", error)
+            return
+        if copy is None or self._snapshot is not None:  # read meanwhile
+            return
+        self._from_disk, self._snapshot, self._had_stored = copy, copy.snapshot, True
+        self._index()
+        _LOG.warning(
+            "API keys cannot be read; a copy of %.0f s ago counts, so that a key revoked since then is still taken.",
+            kept.age_s(copy),
+        )
+
+    def _drop_old_copy(self) -> None:
+        age_s = self.kept_age_s
+        if self._kept and age_s is not None and age_s > self._kept.max_age_s:
+            _LOG.error("The copy of the API keys is older than %g s, and no longer taken.", self._kept.max_age_s)
+            self._from_disk = self._snapshot = None
+            self._index()
+
+    async def _save_copy(self, kept: KeptKeys) -> None:
+        """Where keys have changed, or the copy ages. No copy is made of no keys: it would open a server."""
+        snapshot, now_s = self._snapshot, self._clock()
+        if snapshot is None or snapshot == KeySnapshot() or self.last_error is not None:
+            return
+        if snapshot == self._saved and now_s - self._saved_at_s < min(_SAVE_EVERY_S, kept.max_age_s / 4):
+            return
+        self._saved, self._saved_at_s = snapshot, now_s
+        try:
+            await asyncio.to_thread(kept.save, snapshot)
+        except OSError as error:
+            _LOG.warning("No copy of the API keys can be kept on this node: %s", error)
 
     async def _read_first(self) -> None:
         """One request reads the stored keys, others wait for it; after a failure that is left to the background."""
@@ -190,11 +232,11 @@ class KeyRing:
 
     def _with_settings(self, key: Key) -> Key:
         """What the settings say of a key by its name is added to what it was made with."""
-        texts = self._settings.ledger.texts
         return replace(
             key,
             semantic_cache=key.semantic_cache or key.key_id in self._settings.cache.semantic.keys,
-            store_texts=texts.store and (key.store_texts or not texts.keys or key.key_id in texts.keys),
+            priority=key.priority or key.key_id in self._settings.gateway.admission.priority_keys,
+            store_texts=self._settings.ledger.texts.wants(key.key_id, key.store_texts),
         )
 
     def _tag(self, digest: str) -> bytes:

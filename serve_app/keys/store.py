@@ -13,8 +13,8 @@ from serve_app.keys.key import Key
 from serve_app.keys.record import KeyRecord, KeySnapshot
 from serve_app.keys.secret import digest_of, new_secret
 from serve_app.keys.tables import api_keys
-from serve_app.ledger.faults import store_faults
 from serve_app.store import Store
+from serve_app.store.faults import store_faults
 
 T = TypeVar("T")
 
@@ -35,7 +35,8 @@ class KeyStore:
         """
         if not _NAME.fullmatch(key.key_id):
             raise RequestError(
-                f"{key.key_id[:80]!r} is no name for a key; take 1 to 64 letters, digits, dots and hyphens.",
+                f"{key.key_id[:80]!r} is no name for a key; take 1 to 64 letters, digits, dots, underscores and "
+                "hyphens, a letter or digit first.",
                 "name",
             )
         secret, now_s = new_secret(), self._clock()
@@ -81,6 +82,7 @@ def _insert(connection: Connection, record: KeyRecord) -> None:
             limits=[limit.model_dump(mode="json", exclude_none=True) for limit in key.limits],
             semantic_cache=key.semantic_cache,
             store_texts=key.store_texts,
+            priority=key.priority,
             created_at_s=record.created_at_s,
         )
     )
@@ -113,5 +115,6 @@ def _record(row: Row[Any]) -> KeyRecord:
         limits=tuple(Limit.model_validate(limit) for limit in row.limits),
         semantic_cache=row.semantic_cache,
         store_texts=row.store_texts,
+        priority=row.priority,
     )
     return KeyRecord(key, row.hash, row.created_at_s, row.revoked_at_s)

@@ -14,6 +14,7 @@ api_keys = Table(
     Column("limits", JSON, nullable=False, doc="list of config.budgets.Limit, as JSON"),
     Column("semantic_cache", Boolean, nullable=False, doc="whether its queries may get answers to similar questions"),
     Column("store_texts", Boolean, nullable=False, doc="whether its prompts and answers are kept"),
+    Column("priority", Boolean, nullable=False, doc="whether it may ask for the service tier `priority`"),
     Column("created_at_s", Double, nullable=False, doc="seconds since the epoch at which it was made"),
     Column("revoked_at_s", Double, doc="seconds since the epoch from which it is refused; null is valid"),
 )

@@ -55,8 +55,10 @@ class ChatEndpoint:
         """The server's answer to a chat request that is not streamed.
 
         A server that is busy, failing or silent is asked again, `max_retries` times at most, after waits that double
-        and vary by chance, and are no shorter than it asks for. Raises RequestError when it refuses the request,
-        ConfigError when it refuses the key, the address or the model, EngineError when it cannot answer.
+        and vary by chance, and are no shorter than it asks for, up to a minute.
+
+        Raises RequestError when it refuses the request, ConfigError when it refuses the key, the address or the model,
+        EngineError when it cannot answer.
         """
         for attempt in range(self.max_retries):
             try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from serve_app.core import DataError, HeadraceError
+from serve_app.core import DataError, HeadraceError, single_errors
 from serve_app.labelling.item import Scorer
 from serve_app.labelling.lines import Line, parse_object
 from serve_app.labelling.log import LogRow
@@ -76,7 +76,8 @@ async def label_rows(
 ) -> Labels:
     """Labels of all rows; `concurrency` rows at once, `on_row` told how many more are done.
 
-    Raises DataError naming the line where an item lacks what the scorer needs; what was scored until then is kept.
+    Raises DataError naming the line where an item lacks what the scorer needs, and what the scorer raises; what was
+    scored until then is kept.
     """
     ids = {row.id for _, row in rows}
     labels = {row_id: label for row_id, label in progress.read().items() if row_id in ids}
@@ -90,10 +91,11 @@ async def label_rows(
             progress.add(out, row.id, labels[row.id])
             on_row(1)
 
-        async with asyncio.TaskGroup() as tasks:
-            for line, row in rows:
-                if row.id not in labels:
-                    tasks.create_task(one(line, row))
+        with single_errors():
+            async with asyncio.TaskGroup() as tasks:
+                for line, row in rows:
+                    if row.id not in labels:
+                        tasks.create_task(one(line, row))
     return labels
 
 

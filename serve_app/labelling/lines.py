@@ -21,8 +21,8 @@ class Line:
     data: bytes
 
 
-def read_lines(path: Path) -> list[Line]:
-    """All lines in order. Raises DataError when the file cannot be read or holds none."""
+def read_lines(path: Path, wanted: str = "JSON object") -> list[Line]:
+    """All lines in order. Raises DataError when the file cannot be read, or holds none: it then asks for a `wanted`."""
     try:
         data = path.read_bytes()
         whole = gzip.decompress(data) if path.suffix == ".gz" else data
@@ -31,7 +31,7 @@ def read_lines(path: Path) -> list[Line]:
     parts = enumerate(whole.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1)
     found = [Line(number, part) for number, part in parts if part.strip()]
     if not found:
-        raise DataError(f"{path} holds no rows; write one JSON object a line.")
+        raise DataError(f"{path} holds no rows; write one {wanted} a line.")
     return found
 
 

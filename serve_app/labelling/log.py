@@ -16,11 +16,11 @@ TEXT_FIELDS = ("question", "small_answer", "large_answer", "reference", "choices
 
 
 def _as_text(value: Any) -> Any:
-    """A number is its text, several references are a line each."""
+    """A number is its text (18 of 18.0, and no digit cut off), several references are a line each."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):
-        return format(value, "g") if isinstance(value, float) else str(value)
+        return format(value, ".15g") if isinstance(value, float) else str(value)
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         return "\n".join(value)
     return value

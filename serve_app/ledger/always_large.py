@@ -18,8 +18,7 @@ from serve_app.ledger.price_version import PriceVersion
 from serve_app.ledger.pricebook import PriceBook
 from serve_app.ledger.provisioned import HOUR_NS
 from serve_app.ledger.rates import half_up
-
-_NS = 1_000_000_000
+from serve_app.ledger.times import NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ def always_large(
         elif ran_ns:
             by_replicas = True
             busy_s = sum((speed.busy_s(use) for use in by_hour.get(hour_s, ())), Fraction(0))
-            num_replicas = replicas_needed(busy_s, Fraction(ran_ns, _NS), utilisation)
+            num_replicas = replicas_needed(busy_s, Fraction(ran_ns, NS_PER_S), utilisation)
             most = max(most, num_replicas)
             replica_ns += num_replicas * ran_ns
             exact += num_replicas * ran_ns * speed.usd_per_hour * NANO_USD / HOUR_NS

@@ -19,14 +19,15 @@ from serve_app.config.prices import Deployment
 from serve_app.core import NANO_USD
 from serve_app.ledger.always_large import AlwaysLarge, always_large
 from serve_app.ledger.bill_rows import GroupUse, HourUse, read_always_large, read_groups, read_hours, read_pruned_days
-from serve_app.ledger.faults import store_faults
 from serve_app.ledger.levers import CACHE_NODE
 from serve_app.ledger.pricebook import PriceBook
-from serve_app.ledger.provisioned import HOUR_NS, HOUR_S, ReplicaTime, read_provisioned
+from serve_app.ledger.provisioned import HOUR_NS, ReplicaTime, read_provisioned
 from serve_app.ledger.public import usd
 from serve_app.ledger.rates import half_up
 from serve_app.ledger.shares import Share, shares_of
+from serve_app.ledger.times import HOUR_S
 from serve_app.store import Store
+from serve_app.store.faults import store_faults
 
 UTILISATION = Fraction(3, 5)
 

@@ -3,18 +3,22 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, case, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Integer, Select, and_, case, cast, func, or_, select
 
 from serve_app.core import RequestError
-from serve_app.ledger.provisioned import HOUR_S
+from serve_app.ledger.partitions import created_between, day_of
 from serve_app.ledger.tables import attempts, ledger_days, queries
+from serve_app.ledger.times import HOUR_S
 
 _GIVEN = and_(
-    attempts.c.outcome.in_(("accepted", "cancelled")),
-    attempts.c.role.in_(("answer", "member")),
+    or_(
+        and_(attempts.c.outcome == "accepted", attempts.c.role.in_(("answer", "member"))),
+        and_(attempts.c.outcome == "cancelled", attempts.c.role == "answer"),
+    ),
     queries.c.outcome != "shadow",
 )
-"""Attempts whose tokens the large model alone would have had to make."""
+"""Attempts whose tokens the large model alone would have had to make: of an ensemble one, and where its client left
+none, for nobody can say which."""
 _GROUPS: dict[str, ColumnElement[Any]] = {
     "route": queries.c.route,
     "adapter": queries.c.adapter,
@@ -73,7 +77,9 @@ def read_hours(connection: Connection, since_s: int, until_s: int) -> list[HourU
 def read_always_large(connection: Connection, since_s: int, until_s: int) -> dict[int, int]:
     """Start of the hour -> nano-dollars that the accounts say the large model alone would have cost."""
     hour = _hour(connection, queries.c.created_at_s)
-    statement = select(hour, func.sum(queries.c.always_large_nusd)).where(*_times(since_s, until_s)).group_by(hour)
+    statement = (
+        select(hour, func.sum(queries.c.always_large_nusd)).where(*created_between(since_s, until_s)).group_by(hour)
+    )
     return {int(row[0]) * HOUR_S: int(row[1]) for row in connection.execute(statement)}
 
 
@@ -97,7 +103,7 @@ def read_groups(connection: Connection, since_s: int, until_s: int, group_by: st
 
 def read_pruned_days(connection: Connection, since_s: int, until_s: int) -> int:
     """How many days of that time have lost their accounts to retention."""
-    days = ledger_days.c.day.between(since_s // 86_400, (until_s - 1) // 86_400)
+    days = ledger_days.c.day.between(day_of(since_s), day_of(until_s - 1))
     statement = select(func.count()).select_from(ledger_days).where(days, ledger_days.c.pruned_at_s.is_not(None))
     return connection.execute(statement).scalar_one()
 
@@ -108,13 +114,7 @@ def _given(tokens: ColumnElement[int]) -> ColumnElement[int]:
 
 def _within(statement: Select[Any], since_s: int, until_s: int) -> Select[Any]:
     of_query = and_(attempts.c.day == queries.c.day, attempts.c.query_id == queries.c.query_id)
-    return statement.select_from(queries).join(attempts, of_query).where(*_times(since_s, until_s))
-
-
-def _times(since_s: int, until_s: int) -> tuple[ColumnElement[bool], ...]:
-    """The condition on the day spares PostgreSQL the partitions of other days."""
-    days = queries.c.day.between(since_s // 86_400, until_s // 86_400)
-    return days, queries.c.created_at_s >= since_s, queries.c.created_at_s < until_s
+    return statement.select_from(queries).join(attempts, of_query).where(*created_between(since_s, until_s))
 
 
 def _hour(connection: Connection, seconds: ColumnElement[float]) -> ColumnElement[Any]:

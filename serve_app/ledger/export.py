@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from sqlalchemy import BigInteger, Boolean, Connection, Double, Integer, Table, select
 
 from serve_app.core import ConfigError
-from serve_app.ledger.partitions import day_of
+from serve_app.ledger.partitions import created_between, on_days
 from serve_app.ledger.tables import attempts, queries
 
 Format = Literal["csv", "parquet"]
@@ -49,12 +49,8 @@ def write_rows(connection: Connection, file: RowFile, rows: Rows, since_s: float
     statement = select(*(table.c[name] for name in _columns(rows)))
     if rows == "attempts":
         same = (queries.c.day == attempts.c.day) & (queries.c.query_id == attempts.c.query_id)
-        statement = statement.join_from(attempts, queries, same)
-    if since_s is not None:
-        statement = statement.where(queries.c.created_at_s >= since_s, table.c.day >= day_of(since_s))
-    if until_s is not None:
-        statement = statement.where(queries.c.created_at_s < until_s, table.c.day <= day_of(until_s))
-    statement = statement.order_by(*table.primary_key.columns)
+        statement = statement.join_from(attempts, queries, same).where(*on_days(attempts, since_s, until_s))
+    statement = statement.where(*created_between(since_s, until_s)).order_by(*table.primary_key.columns)
     num_rows = 0
     found = connection.execution_options(yield_per=_ROWS_AT_A_TIME).execute(statement)
     for some in found.partitions():

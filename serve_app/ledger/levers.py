@@ -1,7 +1,8 @@
-"""What saved money in one query besides routing: cached prompt tokens, and the tier that takes idle capacity.
+"""What saved money in one query besides routing: cached prompt tokens, and the tier.
 
 Each attempt has three prices. `plain` is that of the default tier with nothing cached; cached tokens lower it to
-`default`; the tier `flex` lowers that to what is paid. So the steps add up, for a query and for any sum of queries:
+`default`; the tier `flex` lowers that to what is paid, and `priority` raises it, which saves less than nothing. So the
+steps add up, for a query and for any sum of queries:
 
     always large - cost = routing and cascade + response cache + prefix cache + tier
 
@@ -37,8 +38,8 @@ def used(attempt: Attempt) -> bool:
 
 
 def tier_share(version: PriceVersion, tier: Tier) -> Fraction:
-    """What part of the price a tier costs."""
-    return version.flex_factor if tier == "flex" else WHOLE
+    """What part of the price a tier costs; above one for `priority`."""
+    return {"flex": version.flex_factor, "default": WHOLE, "priority": version.priority_factor}[tier]
 
 
 def priced(attempt: Attempt, version: PriceVersion, tier: Tier) -> Priced:
@@ -65,5 +66,5 @@ def prefix_nusd(attempts: Iterable[Priced]) -> int:
 
 
 def tier_nusd(attempts: Iterable[Priced]) -> int:
-    """The default tier's price minus the price paid."""
+    """The default tier's price minus the price paid; negative for `priority`."""
     return sum(one.default_nusd - one.attempt.cost_nusd for one in attempts)

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterable
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, text, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, text, update
 
-from serve_app.ledger.rollups import DAY_S
 from serve_app.ledger.tables import attempts, ledger_days, queries
+from serve_app.ledger.times import DAY_S
 from serve_app.store import insert_into
 
 _LOCK_KEY = 0x4865616472616365 + 1
@@ -45,6 +45,26 @@ def add_days(connection: Connection, days: Iterable[int]) -> None:
 def of_day(connection: Connection, day: int) -> list[ColumnElement[bool]]:
     """A condition on `queries` that lets PostgreSQL pass by all other days; SQLite's choice of index needs none."""
     return [queries.c.day == day] if connection.dialect.name == "postgresql" else []
+
+
+def created_between(since_s: float | None, until_s: float | None, table: Table = queries) -> list[ColumnElement[bool]]:
+    """Conditions for `since_s <= created_at_s < until_s`, those of `on_days` included. None leaves an end open."""
+    conditions = on_days(table, since_s, until_s)
+    if since_s is not None:
+        conditions.append(table.c.created_at_s >= since_s)
+    if until_s is not None:
+        conditions.append(table.c.created_at_s < until_s)
+    return conditions
+
+
+def on_days(table: Table, since_s: float | None, until_s: float | None) -> list[ColumnElement[bool]]:
+    """Conditions for the days of that range: they spare PostgreSQL the partitions of all others."""
+    conditions: list[ColumnElement[bool]] = []
+    if since_s is not None:
+        conditions.append(table.c.day >= day_of(since_s))
+    if until_s is not None:
+        conditions.append(table.c.day <= day_of(until_s))
+    return conditions
 
 
 def kept_days(connection: Connection, before: int) -> list[int]:

@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from serve_app.core import ConfigError
-from serve_app.ledger.faults import store_faults
 from serve_app.ledger.price_version import PriceVersion
 from serve_app.ledger.tables import price_versions
 from serve_app.store import Store
+from serve_app.store.faults import store_faults
 
 
 class PriceVersions:

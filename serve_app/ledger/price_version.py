@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from serve_app.config.prices import Deployment, DevicePrices, ListPrices, ModelPrices, PricesSettings, ReplicaPrices
 from serve_app.core import ConfigError
@@ -27,6 +27,7 @@ class PriceVersion:
     rates: Mapping[str, TokenRates]
     """Model name -> the same as integers."""
     flex_factor: Fraction
+    priority_factor: Fraction
     replica_usd_per_hour: Mapping[Deployment, Fraction]
 
     def rates_of(self, model: str) -> TokenRates:
@@ -53,10 +54,12 @@ class PriceVersion:
 
     def document(self) -> dict[str, Any]:
         """All that bills of this version follow from, for people: plain JSON values."""
+        raised = {} if self.priority_factor == 1 else {"priority_factor": str(self.priority_factor)}
         return {
             "version": self.version,
             "effective_from_s": self.effective_from_s,
             "flex_factor": str(self.flex_factor),
+            **raised,  # without it a version is what it was before there was the tier
             "replica_usd_per_hour": {name: str(usd) for name, usd in sorted(self.replica_usd_per_hour.items())},
             "models": {name: _shown(entry, self.rates[name]) for name, entry in sorted(self.entries.items())},
         }
@@ -69,9 +72,17 @@ class PriceVersion:
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
+class _Factors(NamedTuple):
+    """What the tiers cost, as parts of the price."""
+
+    flex: Fraction
+    priority: Fraction
+
+
 def price_versions(prices: PricesSettings) -> tuple[PriceVersion, ...]:
     """All versions of the settings, earliest first; each has what it does not change from the one before."""
-    found = [_version(prices.version, None, prices.models, Fraction(prices.flex_factor), prices.replica_usd_per_hour)]
+    factors = _Factors(Fraction(prices.flex_factor), Fraction(prices.priority_factor))
+    found = [_version(prices.version, None, prices.models, factors, prices.replica_usd_per_hour)]
     for change in prices.changes:
         before = found[-1]
         found.append(
@@ -79,7 +90,10 @@ def price_versions(prices: PricesSettings) -> tuple[PriceVersion, ...]:
                 change.version,
                 change.effective_from,
                 {**before.entries, **change.models},
-                before.flex_factor if change.flex_factor is None else Fraction(change.flex_factor),
+                _Factors(
+                    before.flex_factor if change.flex_factor is None else Fraction(change.flex_factor),
+                    before.priority_factor if change.priority_factor is None else Fraction(change.priority_factor),
+                ),
                 {**before.replica_usd_per_hour, **change.replica_usd_per_hour},
                 {name: rates for name, rates in before.rates.items() if name not in change.models},
             )
@@ -91,7 +105,7 @@ def _version(
     version: str,
     effective_from: datetime | None,
     entries: Mapping[str, ModelPrices],
-    flex_factor: Fraction,
+    factors: _Factors,
     replica_usd_per_hour: Mapping[Deployment, Any],
     kept: Mapping[str, TokenRates] | None = None,
 ) -> PriceVersion:
@@ -104,7 +118,8 @@ def _version(
         effective_from_s=_ALWAYS_S if effective_from is None else effective_from.timestamp(),
         entries=dict(entries),
         rates=rates,
-        flex_factor=flex_factor,
+        flex_factor=factors.flex,
+        priority_factor=factors.priority,
         replica_usd_per_hour={name: Fraction(usd) for name, usd in replica_usd_per_hour.items()},
     )
 

@@ -11,6 +11,7 @@ from serve_app.ledger.levers import CACHE_NODE, Priced, prefix_nusd, priced, tie
 from serve_app.ledger.price_version import PriceVersion, price_versions
 
 _GIVES_AN_ANSWER = ("accepted", "cancelled")
+_IS_WHOLE = ("accepted", "counted")
 _ANSWERS = ("answer", "member")
 """Roles whose attempts belong to a choice; the others are costs beside it."""
 
@@ -127,21 +128,26 @@ class PriceBook:
         given = [one for one in attempts if one.attempt.outcome in _GIVES_AN_ANSWER]
         if not given:
             return _Choice(sum(one.attempt.cost_nusd for one in attempts if one.attempt.model == self.large_model))
-        last = self._answered(given)
+        last = self._answered(attempts, given)
         levers = prefix_nusd(attempts), tier_nusd(attempts)
         if last.attempt.model == self.large_model:
-            return _Choice(last.plain_nusd, last.attempt.outcome == "accepted", *levers)
+            return _Choice(last.plain_nusd, last.attempt.outcome in _IS_WHOLE, *levers)
         if not used(last.attempt):
             return _Choice(0, False, *levers)
         usage = Usage(last.attempt.usage.prompt_tokens, 0, last.attempt.usage.completion_tokens)
         return _Choice(version.rates_of(self.large_model).cost_nusd(usage), False, *levers)
 
-    def _answered(self, given: Sequence[Priced]) -> Priced:
-        """The attempt that answered; of an ensemble whose members answered together, the large model's if it is one."""
+    def _answered(self, attempts: Sequence[Priced], given: Sequence[Priced]) -> Priced:
+        """The attempt that answered; of an ensemble the large model's, if one of its members answered.
+
+        Members that were cancelled, since the others had decided, have not.
+        """
         answers = [one for one in given if one.attempt.role == "answer"]
         if answers:
             return answers[-1]
-        return next((one for one in given if one.attempt.model == self.large_model), given[-1])
+        whole = [one for one in attempts if one.attempt.outcome in _IS_WHOLE]
+        of_large = next((one for one in whole if one.attempt.model == self.large_model), None)
+        return of_large or ([one for one in whole if one.attempt.outcome == "accepted"] or given)[-1]
 
 
 def _from_cache(answer: Answer, cost_nusd: int | None, always_large_nusd: int | None) -> Answer:

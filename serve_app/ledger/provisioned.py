@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
-from serve_app.ledger.faults import store_faults
 from serve_app.ledger.tables import provisioned
+from serve_app.ledger.times import HOUR_S, NS_PER_S
 from serve_app.store import Store, insert_into
+from serve_app.store.faults import store_faults
 
-HOUR_S = 3600
-HOUR_NS = HOUR_S * 1_000_000_000
+HOUR_NS = HOUR_S * NS_PER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Meter:
     """
 
     def __init__(self, max_gap_s: int = 60) -> None:
-        self._max_gap_ns = max_gap_s * 1_000_000_000
+        self._max_gap_ns = max_gap_s * NS_PER_S
         self._counts: dict[str, int] = {}
         self._last_ns: int | None = None
         self._sums: dict[tuple[int, str], int] = {}

@@ -7,10 +7,10 @@ from math import lcm
 
 from serve_app.config.prices import CallPrices, DevicePrices, ListPrices, ModelPrices, ReplicaPrices, TokenPrices
 from serve_app.core import NANO_USD, Usage
+from serve_app.ledger.times import NS_PER_S
 
 _NUSD_PER_TOKEN = NANO_USD // 1_000_000
 """Nano-dollars per token at one dollar per million tokens."""
-_NS = 1_000_000_000
 WHOLE = Fraction(1)
 
 
@@ -81,7 +81,7 @@ class TokenRates:
     def _exact(self, usage: Usage) -> int:
         """Nano-dollars x denominator."""
         if self.busy_ns is not None and usage.busy_s > 0:
-            return self.call + round(usage.busy_s * _NS) * self.busy_ns
+            return self.call + round(usage.busy_s * NS_PER_S) * self.busy_ns
         cached = _cached(usage)
         return (
             self.call
@@ -121,7 +121,7 @@ def token_rates(prices: ModelPrices, at: datetime | None = None) -> TokenRates:
         prompt = per_s / Fraction(prices.prefill_tokens_per_s)
         completion = per_s / Fraction(prices.decode_tokens_per_s)
         # A cached token takes next to no time: without busy time it is free, and without the cache it costs `prompt`.
-        return _over_one_denominator(prompt, Fraction(0), completion, call, per_s / _NS)
+        return _over_one_denominator(prompt, Fraction(0), completion, call, per_s / NS_PER_S)
     if isinstance(prices, ListPrices):
         return _listed(prices, datetime.now(UTC) if at is None else at)
     return _tokens(prices, call)

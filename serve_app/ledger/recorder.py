@@ -134,6 +134,8 @@ class Recorder:
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._drain())
         self._pending.append(answer)
+        if self._journal is not None:
+            self._journal.sync_soon()  # meanwhile the caller makes its answer ready, and then waits in `saved`
         self._confirmations.num_put += 1
         self.num_spilled += self._journal is not None and self.num_in_memory > 0
         if len(self._pending) >= self._max_batch:

@@ -5,7 +5,7 @@ Only accounts that retention has not deleted can be compared.
 
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -14,12 +14,13 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, tuple_
 
 from serve_app.core import Answer, ConfigError
-from serve_app.ledger.faults import store_faults
+from serve_app.ledger.partitions import created_between
 from serve_app.ledger.pricebook import PriceBook
 from serve_app.ledger.public import usd
 from serve_app.ledger.rows import answer_of
 from serve_app.ledger.tables import attempts, queries, repriced_queries, repricings
 from serve_app.store import Store
+from serve_app.store.faults import store_faults
 
 _ACCOUNTS_AT_A_TIME = 2000
 _Place = tuple[int, str]
@@ -139,26 +140,14 @@ def _read(
     connection: Connection, since_s: float | None, until_s: float | None, after: _Place | None
 ) -> list[tuple[_Place, Answer]]:
     """The next accounts of the period, by day and id."""
-    statement = select(queries)
-    for condition in _period(since_s, until_s, after):
-        statement = statement.where(condition)
+    statement = select(queries).where(*created_between(since_s, until_s))
+    if after is not None:
+        statement = statement.where(tuple_(queries.c.day, queries.c.query_id) > after)
     rows = connection.execute(statement.order_by(queries.c.day, queries.c.query_id).limit(_ACCOUNTS_AT_A_TIME)).all()
     if not rows:
         return []
     tried = _attempts(connection, (rows[0].day, rows[0].query_id), (rows[-1].day, rows[-1].query_id))
     return [((row.day, row.query_id), answer_of(row, tried.get((row.day, row.query_id), ()))) for row in rows]
-
-
-def _period(since_s: float | None, until_s: float | None, after: _Place | None) -> Iterator[Any]:
-    """Conditions; those on the day spare PostgreSQL the partitions of other days."""
-    if since_s is not None:
-        yield queries.c.created_at_s >= since_s
-        yield queries.c.day >= int(since_s // 86_400)
-    if until_s is not None:
-        yield queries.c.created_at_s < until_s
-        yield queries.c.day <= int(until_s // 86_400)
-    if after is not None:
-        yield tuple_(queries.c.day, queries.c.query_id) > after
 
 
 def _attempts(connection: Connection, first: _Place, last: _Place) -> dict[_Place, Sequence[Any]]:

@@ -17,10 +17,8 @@ from sqlalchemy import Connection, bindparam, select, text
 
 from serve_app.ledger.latency import pack, unpack
 from serve_app.ledger.tables import rollup_groups, rollups
+from serve_app.ledger.times import DAY_S, HOUR_S
 from serve_app.store import insert_into
-
-HOUR_S = 3600
-DAY_S = 86_400
 
 GROUP_COLUMNS = tuple(column.name for column in rollup_groups.columns if column.name != "group_id")
 SUM_COLUMNS = tuple(

@@ -8,8 +8,7 @@ from sqlalchemy import Row
 from serve_app.core import Answer, Attempt, Usage
 from serve_app.ledger.latency import latency_bucket
 from serve_app.ledger.partitions import day_of
-
-_NS = 1_000_000_000
+from serve_app.ledger.times import NS_PER_S
 
 
 def query_row(answer: Answer) -> dict[str, Any]:
@@ -119,7 +118,7 @@ def _attempt_of(row: Row[Any]) -> Attempt:
         model=row.model,
         adapter=row.adapter,
         outcome=row.outcome,
-        usage=Usage(row.prompt_tokens, row.cached_tokens, row.completion_tokens, row.busy_ns / _NS),
+        usage=Usage(row.prompt_tokens, row.cached_tokens, row.completion_tokens, row.busy_ns / NS_PER_S),
         ms=row.ms,
         adapter_version=row.adapter_version,
         choice_index=row.choice_index,
@@ -130,4 +129,4 @@ def _attempt_of(row: Row[Any]) -> Attempt:
 
 
 def _busy_ns(attempt: Attempt) -> int:
-    return round(attempt.usage.busy_s * _NS)
+    return round(attempt.usage.busy_s * NS_PER_S)

@@ -12,11 +12,11 @@ from sqlalchemy import Connection
 from serve_app.core import Answer, LedgerError
 from serve_app.ledger import audits, export
 from serve_app.ledger.accounts import find_account, insert_accounts, recent_accounts
-from serve_app.ledger.faults import store_faults
 from serve_app.ledger.partitions import day_of, drop_some, kept_days
 from serve_app.ledger.public import stored_account
 from serve_app.ledger.stats import Spend, check_group_by, read_stats, spend
 from serve_app.store import Store
+from serve_app.store.faults import store_faults
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, select
 
 from serve_app.core import RequestError
 from serve_app.ledger.latency import ERROR_SHARE
-from serve_app.ledger.spans import Piece, pieces
+from serve_app.ledger.pieces import Piece, pieces
 from serve_app.ledger.sums import GROUP_COLUMN, HOUR, read_piece, read_spend
 from serve_app.ledger.tables import ledger_days
 from serve_app.ledger.totals import Totals

@@ -9,9 +9,10 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, func,
 
 from serve_app.ledger.latency import unpack
 from serve_app.ledger.partitions import day_of, of_day
-from serve_app.ledger.rollups import HOUR_S, NOT_COARSE, NOT_TIMED
-from serve_app.ledger.spans import Piece
+from serve_app.ledger.pieces import Piece
+from serve_app.ledger.rollups import NOT_COARSE, NOT_TIMED
 from serve_app.ledger.tables import queries, rollup_groups, rollups
+from serve_app.ledger.times import HOUR_S
 from serve_app.ledger.totals import Totals
 
 GROUP_COLUMN = {

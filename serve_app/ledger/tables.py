@@ -31,7 +31,7 @@ queries = Table(
     Column("requested_model", String, nullable=False, doc="name that the client asked for"),
     Column("outcome", String, nullable=False, doc="core.Outcome of the query"),
     Column("key_id", String, doc="id of the API key, never the key"),
-    Column("tier", String, nullable=False, doc="core.Tier: default or flex"),
+    Column("tier", String, nullable=False, doc="core.Tier: default, flex or priority"),
     Column("gateway", String, doc="id of the gateway replica that answered"),
     Column("cache", String, doc="core.CacheHit: how the response cache knew the answer; null is generated"),
     Column("shadow_of", String, doc="of a shadow: id of the query behind it"),
@@ -44,7 +44,8 @@ queries = Table(
         "escalated",
         Boolean,
         nullable=False,
-        doc="whether the cascade sent it to the large model, after a small draft or without one",
+        doc="whether the cascade left it to the large model, after a small draft or without one, and the small one had "
+        "not to stay",
     ),
     Column("reason", String, nullable=False, doc="why it was accepted or escalated, in words"),
     Column("confidence", Double, doc="confidence signal of the small answer, 0 to 1"),
@@ -200,7 +201,12 @@ texts = Table(
     Column("model", String, doc="name of the model that answered"),
     Column("adapter", String, doc="name of the adapter that answered; null is the bare base"),
     Column("adapter_version", String, doc="version of the adapter that answered"),
-    Column("escalated", Boolean, nullable=False, doc="whether the cascade sent it to the large model"),
+    Column(
+        "escalated",
+        Boolean,
+        nullable=False,
+        doc="whether the cascade left it to the large model, and the small one had not to stay",
+    ),
     Column("created_at_s", Double, nullable=False, doc="seconds since the epoch at which the query arrived"),
     Index("texts_day", "day"),
 )

@@ -1,11 +1,14 @@
-"""Points in time as people write them: `2026-03-01`, `2026-03-01T09:30+01:00`, `24h`, `1767225600`."""
+"""Units of time; points in time as people write them: `2026-03-01`, `2026-03-01T09:30+01:00`, `24h`, `1767225600`."""
 
 import re
 from datetime import UTC, datetime
 
 from serve_app.core import RequestError
 
-_UNIT_S = {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+HOUR_S = 3600
+DAY_S = 86_400
+NS_PER_S = 1_000_000_000
+_UNIT_S = {"m": 60, "h": HOUR_S, "d": DAY_S, "w": 7 * DAY_S}
 _AGO = re.compile(r"(\d{1,6})([mhdw])")
 _EPOCH = re.compile(r"\d{9,11}(\.\d*)?")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from serve_app.ledger.latency import percentiles
 from serve_app.ledger.public import saved_by, usd
+from serve_app.ledger.times import NS_PER_S
 
 _PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
@@ -76,7 +77,7 @@ class Totals:
             "cache_hit_rate": _share(self.cache_hits, self.queries),
             "escalated": self.escalated,
             "escalation_rate": _share(self.escalated, self.queries),
-            "busy_s": self.busy_ns / 1_000_000_000,
+            "busy_s": self.busy_ns / NS_PER_S,
             "ms": _percentiles(self.ms),
             "first_token_ms": _percentiles(self.first_token_ms),
         }

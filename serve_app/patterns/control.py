@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping
 from serve_app.confidence import configured_rule
 from serve_app.confidence.fitted import FittedRule
 from serve_app.confidence.policy import CascadePolicy
-from serve_app.confidence.rule import ThresholdRule
+from serve_app.confidence.rule import AcceptanceRule
 from serve_app.confidence.watch import Action, RouteReport, Watch
 from serve_app.config import CascadeSettings
 from serve_app.config.watch import WatchSettings
 from serve_app.patterns.answerers import Answerer, Node, Single
-from serve_app.patterns.cascade import Cascade
-from serve_app.patterns.guard import Guard
-from serve_app.patterns.shadow import Auditor, Mirror, Mirrored, OnShadow, Scorer, ShadowReport, Shadows
+from serve_app.patterns.cascade import Cascade, WhenFailed
+from serve_app.patterns.guard import Guard, Unguarded
+from serve_app.patterns.shadow import Auditor, Drafter, Mirror, Mirrored, OnShadow, Scorer, ShadowReport, Shadows
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,17 +43,33 @@ class CascadeControl:
         """Raises ConfigError where the settings name a policy or a scorer that cannot be used."""
         self._small, self._large = Single(small), Single(large)
         self._scorer_of, self._on_shadow = scorer_of, on_shadow
+        self.guard: Guard = guard or Unguarded()
         self._scorer = scorer_of(settings.watch)
         rule = configured_rule(settings)
         self._settings, self._fitted = settings, _policy_of(rule)
         self._shadows = Shadows(settings.watch.max_concurrent, settings.watch.timeout_s)
         self._auditor = Auditor(_watch(settings, self._fitted), self._shadows, large, self._score, self._told)
-        self._cascade = Cascade(small, large, rule, self._auditor, guard)
+        self._cascade = Cascade(small, large, rule, self._auditor, self.guard, _when_failed(settings))
         self._mirror = Mirror(settings.watch.mirror_share, self._shadows, self._cascade, self._score, self._told)
 
     @property
     def cascade(self) -> Answerer:
         """Small first, whatever else is configured."""
+        return self._cascade
+
+    @property
+    def policy(self) -> CascadePolicy | None:
+        """The fitted policy in force; None: a plain threshold decides."""
+        return _policy_of(self._cascade.rule)
+
+    @property
+    def when_failed(self) -> WhenFailed:
+        """What is done just now when a model fails."""
+        return self._cascade.when_failed
+
+    @property
+    def drafter(self) -> Drafter:
+        """The small half of the cascade, for shadows."""
         return self._cascade
 
     @property
@@ -83,6 +99,7 @@ class CascadeControl:
             watch = _watch(settings, _policy_of(rule))
         watch.settings, self._auditor.watch = settings.watch, watch
         self._settings, self._fitted, self._scorer, self._cascade.rule = settings, policy, scorer, rule
+        self._cascade.when_failed = _when_failed(settings)
         self._mirror.share = settings.watch.mirror_share
         self._shadows.max_concurrent = settings.watch.max_concurrent
         self._shadows.timeout_s = settings.watch.timeout_s
@@ -124,7 +141,11 @@ class CascadeControl:
             self._auditor.watch.tightened(action.route)
 
 
-def _policy_of(rule: ThresholdRule | FittedRule) -> CascadePolicy | None:
+def _when_failed(settings: CascadeSettings) -> WhenFailed:
+    return WhenFailed(settings.when_small_fails, settings.when_large_fails)
+
+
+def _policy_of(rule: AcceptanceRule) -> CascadePolicy | None:
     return rule.policy if isinstance(rule, FittedRule) else None
 
 

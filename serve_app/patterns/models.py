@@ -1,13 +1,15 @@
 """What stands behind each model name: a choice of adapter, and something that answers."""
 
-import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import Protocol
 
 from serve_app.config import RoutesSettings
-from serve_app.core import Delta, Outcome, Query, Router
+from serve_app.core import Delta, EngineError, Query, RetryLater, Router, RouteScore
 from serve_app.patterns.answerers import Answerer
+from serve_app.patterns.failover import because
+from serve_app.patterns.looks import Look
 from serve_app.patterns.trace import Trace
+from serve_app.patterns.versions import AdapterVersions
 from serve_app.telemetry import route_attributes
 
 
@@ -41,31 +43,53 @@ class Routed:
     """The router chooses: label -> adapter by configuration."""
 
     def __init__(
-        self, answerer: Answerer, router: Router, routes: RoutesSettings, router_model: str = "router"
+        self,
+        answerer: Answerer,
+        router: Router,
+        routes: RoutesSettings,
+        adapters: AdapterVersions,
+        router_model: str = "router",
+        by_label: Mapping[str, Answerer] | None = None,
     ) -> None:
-        """`router_model` names the router's encoder in accounts."""
-        self._answerer, self._router, self._routes = answerer, router, routes
-        self._router_model = router_model
+        """`adapters`: those that are there; `router_model` names the router's encoder in accounts.
+
+        `by_label`: labels that another answerer than `answerer` answers.
+        """
+        self._by_label = by_label or {}
+        self._answerer, self._router, self._routes, self._adapters = answerer, router, routes, adapters
+        self._look: Look[RouteScore] = Look(
+            node="router",
+            model=router_model,
+            step="route",
+            within_s=routes.router_timeout_s,
+            setting="routes.router_timeout_s",
+            attributes=route_attributes,
+            late=EngineError,
+        )
 
     async def prepare(self, query: Query, trace: Trace) -> None:
-        """Score the conversation once for all choices."""
-        started_s, busy_s = time.perf_counter(), 0.0
-        outcome: Outcome = "cancelled"
-        span = trace.span.child("route")
+        """Score the conversation once for all choices; a router that fails is as if there were none, where so set.
+
+        Raises what the router raised where `routes.when_router_fails` is `fail`.
+        """
         try:
-            trace.route = score = await self._router.score(query.conversation)
-            outcome, busy_s = "accepted", score.busy_s
-            span.end(route_attributes(score))
-        except Exception as error:
-            outcome = "failed"
-            span.end(error=type(error).__name__)
-            raise
-        finally:
-            span.end()
-            elapsed_ms = (time.perf_counter() - started_s) * 1000
-            trace.looked("router", "router", self._router_model, outcome, elapsed_ms, busy_s)
+            trace.route = await self._look.ask(lambda: self._router.score(query.conversation), trace)
+        except (EngineError, RetryLater) as error:
+            if self._routes.when_router_fails == "fail":
+                raise
+            trace.degraded("router_failed", because("the router", error))
 
     def run(self, query: Query, trace: Trace, choice_index: int) -> AsyncGenerator[Delta]:
-        """Answer with the adapter of the route."""
-        adapter = self._routes.adapter_for(trace.route.label) if trace.route else None
+        """Answer with the adapter of the route; where it is gone with that of the default, or with none."""
+        label = trace.route.label if trace.route else None
+        if label is not None and label in self._by_label:
+            return self._by_label[label].answer(query, trace, None, choice_index)
+        adapter = self._routes.adapter_for(label)
+        if not self._is_there(adapter):
+            trace.degraded("adapter_gone", f"route {label!r} names adapter {adapter!r}, which is not served")
+            adapter = self._routes.adapter_for(None)
+            adapter = adapter if self._is_there(adapter) else None
         return self._answerer.answer(query, trace, adapter, choice_index)
+
+    def _is_there(self, adapter: str | None) -> bool:
+        return adapter is None or adapter in self._adapters.names

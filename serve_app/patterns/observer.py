@@ -1,4 +1,4 @@
-"""Who looks on while a cascade decides: audits and drift, in production; nobody, in a test."""
+"""Who looks on while a cascade decides: audits and drift where a client is answered; nobody behind its answer."""
 
 from typing import Protocol
 

@@ -95,7 +95,7 @@ def write(artifact: Artifact, folder: Path) -> None:
 
 def read(folder: Path) -> Artifact:
     """Load and check. Raises DataError when files are missing, damaged, of another format or do not fit together."""
-    record = _record(folder / RECORD_FILE)
+    record = read_record(folder)
     arrays = _arrays(folder / ARRAYS_FILE)
     try:
         model = _restored(record, arrays)
@@ -125,7 +125,9 @@ def _restored(record: Record, arrays: Arrays) -> Model:
             return Terms.restored(arrays, num_labels)
 
 
-def _record(path: Path) -> Record:
+def read_record(folder: Path) -> Record:
+    """Labels, settings and card, without the weights. Raises DataError."""
+    path = folder / RECORD_FILE
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

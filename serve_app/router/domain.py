@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -117,7 +117,7 @@ class DomainRouter:
         """End the worker thread; the router cannot score afterwards."""
         self._thread.shutdown()
 
-    async def _known(self, texts: Iterable[str], with_vector: bool) -> tuple[dict[str, Known], float]:
+    async def _known(self, texts: Collection[str], with_vector: bool) -> tuple[dict[str, Known], float]:
         """All of the texts, from memory where they are there, and the seconds that the others took."""
         busy_s = 0.0
         found = {text: known for text in texts if (known := self.recent.get(text, with_vector)) is not None}

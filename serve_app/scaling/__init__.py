@@ -7,50 +7,29 @@
     idle     to zero and back, where the least number of replicas is 0
     warmup   how long a cold node still takes, and what the cascade does meanwhile
     policy   the above put together: plan + state + load -> state with the target
-    plans    plans from a plain mapping, as a Serve config file carries it
 
-It does not start or stop anything, and does not know a node's speed: `tokens_per_s` of a plan is measured beforehand.
+What is aimed at is the settings' section `scaling` (`serve_app.config.scaling`). It starts and stops nothing, and
+does not know a node's speed: `tokens_per_s` is measured beforehand.
 """
 
-from serve_app.scaling.hold import Bounds, Held, Pace, settle
-from serve_app.scaling.idle import Idle, ZeroAims, rest
+from serve_app.scaling.hold import Bounds, settle
 from serve_app.scaling.load import Load, Traffic
 from serve_app.scaling.meter import EscalationMeter, LoadMeter
-from serve_app.scaling.need import (
-    EngineAims,
-    RequestAims,
-    engine_need,
-    escalation_rate,
-    escalation_tokens_per_s,
-    request_need,
-)
-from serve_app.scaling.plans import read_plans
-from serve_app.scaling.policy import NodePlan, NodeState, decide
-from serve_app.scaling.warmup import ColdPolicy, WarmUp, while_cold
+from serve_app.scaling.need import engine_need
+from serve_app.scaling.policy import NodeState, Plan, decide
+from serve_app.scaling.warmup import WarmUp, while_cold
 
 __all__ = [
     "Bounds",
-    "ColdPolicy",
-    "EngineAims",
     "EscalationMeter",
-    "Held",
-    "Idle",
     "Load",
     "LoadMeter",
-    "NodePlan",
     "NodeState",
-    "Pace",
-    "RequestAims",
+    "Plan",
     "Traffic",
     "WarmUp",
-    "ZeroAims",
     "decide",
     "engine_need",
-    "escalation_rate",
-    "escalation_tokens_per_s",
-    "read_plans",
-    "request_need",
-    "rest",
     "settle",
     "while_cold",
 ]

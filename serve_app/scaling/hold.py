@@ -9,6 +9,8 @@ never below the other, the same holds for the targets.
 import math
 from dataclasses import dataclass
 
+from serve_app.config.scaling import Pace
+
 _EPS = 1e-9
 """2.0000000001 replicas are two."""
 
@@ -23,16 +25,6 @@ class Bounds:
     def clamp(self, replicas: int) -> int:
         """The nearest number within."""
         return max(self.min_replicas, min(self.max_replicas, replicas))
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How slowly replicas are given back."""
-
-    half_life_s: float = 480.0
-    """Time in which a remembered peak halves: about the time between bursts, of which the next is to be met."""
-    margin: float = 0.1
-    """A replica is given back only if that much more than the peak would fit without it."""
 
 
 @dataclass(frozen=True, slots=True)

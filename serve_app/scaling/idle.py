@@ -2,15 +2,7 @@
 
 from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True)
-class ZeroAims:
-    """When a node without work is stopped, and when it is started before work is there."""
-
-    idle_s: float = 300.0
-    """Seconds without demand after which the last replica goes. Cheapest at worst where idling costs a start."""
-    wake_calls: float = 0.5
-    """Calls expected during a warm-up that are demand by themselves: the node starts before the first one comes."""
+from serve_app.config.scaling import ZeroAims
 
 
 @dataclass(frozen=True, slots=True)

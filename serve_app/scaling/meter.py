@@ -140,6 +140,10 @@ class EscalationMeter:
         if escalated:
             self._escalated.add()
 
+    def withheld(self) -> None:
+        """A query was to be escalated and got the small answer, since the large model has no replica: it is wanted."""
+        self._escalated.add()
+
     def stats(self) -> dict[str, float]:
         """The figures of `Traffic`, of this gateway."""
         return {

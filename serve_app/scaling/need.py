@@ -1,38 +1,7 @@
 """Load to replicas, as a fraction: pure, and monotone in every load figure. See docs/scaling.md."""
 
-from dataclasses import dataclass
-
+from serve_app.config.scaling import EngineAims, RequestAims
 from serve_app.scaling.load import Load, Traffic
-
-
-@dataclass(frozen=True, slots=True)
-class EngineAims:
-    """What one replica of an engine can do, and how much of that is asked of it."""
-
-    tokens_per_s: float
-    """Decode tokens a second of one replica with a full batch, measured (`bench.node_speed`)."""
-    utilisation: float = 0.75
-    """Share of `tokens_per_s` that arriving work may take; the rest is for bursts while a replica starts."""
-    residence_s: float = 8.0
-    """Seconds within which a replica shall work off what it holds."""
-    max_delay_s: float = 1.5
-    """First-token delay that counts as none: a little above what an idle replica takes for a long prompt."""
-    drain_s: float = 30.0
-    """Seconds within which a backlog shall be worked off, once replicas are there."""
-    growth: float = 1.0
-    """Most that a backlog adds, in replicas per replica that answers."""
-    call_tokens: float = 100.0
-    """Work of one call, where nothing was measured yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class RequestAims:
-    """A node whose calls are all alike: gateway and router."""
-
-    ongoing: float
-    """Calls in flight per replica."""
-    per_s: float | None = None
-    """Calls a second per replica; None: only `ongoing` counts."""
 
 
 def engine_need(aims: EngineAims, load: Load) -> float:
@@ -64,8 +33,9 @@ def request_need(aims: RequestAims, load: Load) -> float:
     >>> request_need(RequestAims(ongoing=32, per_s=100), Load(ongoing=48, arrivals_per_s=250))
     2.5
     """
+    held = load.ongoing / aims.ongoing if aims.ongoing else 0.0
     rate = load.arrivals_per_s / aims.per_s if aims.per_s else 0.0
-    return max(load.ongoing / aims.ongoing, rate)
+    return max(held, rate)
 
 
 def escalation_rate(traffic: Traffic, prior: float, prior_queries: float) -> float:

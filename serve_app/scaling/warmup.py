@@ -3,9 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-ColdPolicy = Literal["accept_small", "wait", "wait_if_soon"]
-"""What becomes of an answer that would be escalated while the large model has no replica: the small answer is given
-after all (marked so), the query waits, or it waits where the remaining warm-up fits the query's patience."""
+from serve_app.config.scaling import ColdPolicy
 
 _LEARN = 0.3
 """Weight of the newest start."""
@@ -38,9 +36,16 @@ class WarmUp:
         return self if self.asked_at_s is not None else replace(self, asked_at_s=now_s)
 
     def remaining_s(self, now_s: float) -> float:
-        """Seconds until the first replica should answer; all of `expected_s` where none was asked for."""
+        """Seconds until the first replica should answer; all of `expected_s` where none was asked for.
+
+        A start that is late, as where no machine is to be had, is taken to need as long again as it is late: else it
+        would be about to answer for ever.
+
+        >>> WarmUp(expected_s=60, asked_at_s=100).remaining_s(200)      # due at 160
+        40
+        """
         waited_s = 0.0 if self.asked_at_s is None else max(0.0, now_s - self.asked_at_s)
-        return max(0.0, self.expected_s - waited_s)
+        return abs(self.expected_s - waited_s)
 
 
 def while_cold(policy: ColdPolicy, remaining_s: float, patience_s: float) -> Literal["accept_small", "wait"]:

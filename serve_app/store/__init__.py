@@ -1,4 +1,4 @@
-"""The SQL store that ledger and adapter registry share: threads, transactions, migrations.
+"""The SQL store that ledger, keys, budgets, adapter registry and canaries share: threads, transactions, migrations.
 
 Knows SQLite and PostgreSQL; knows no queries, prices or adapters. Tables belong to the packages that fill them,
 their creation to the one stream of migrations here.

@@ -4,7 +4,7 @@ Token counts are on the spans of engine calls only, so that a sum over a trace c
 and answers, stop strings included, is on none.
 """
 
-from serve_app.core import NANO_USD, Answer, Attempt, Call, Outcome, Query, RouteScore, SamplingParams
+from serve_app.core import NANO_USD, Answer, Attempt, Call, Outcome, Query, Retrieval, RouteScore, SamplingParams
 from serve_app.telemetry.tracing import Attributes, AttributeValue
 
 _PROVIDER = "headrace"
@@ -109,6 +109,16 @@ def route_attributes(score: RouteScore) -> Attributes:
             "headrace.busy_s": score.busy_s,
         }
     )
+
+
+def retrieval_attributes(found: Retrieval) -> Attributes:
+    """Of the retriever's step."""
+    return {
+        "headrace.passages": len(found.passages),
+        "headrace.fit": found.fit,
+        "headrace.collection_version": found.version,
+        "headrace.busy_s": found.busy_s,
+    }
 
 
 def _sampling(sampling: SamplingParams) -> dict[str, AttributeValue | None]:

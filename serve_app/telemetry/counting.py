@@ -45,10 +45,22 @@ class Counting:
         self._to.observe(its.DURATION, answer.ms / 1000, model)
 
     def shadowed(self, kind: str, account: Answer, verdict: str) -> None:
-        """An audit or a mirrored query ended. Its money counts against the savings: nobody asked for it."""
+        """A shadow of a query ended. Its money counts against the savings: nobody asked for it."""
         self._to.add(its.SHADOWS, 1, kind, account.route or "none", verdict)
         self._add_attempts(account)
         self._add_saving("shadows", -account.cost_nusd)
+
+    def retried(self, node: str) -> None:
+        """A call of this node was made again."""
+        self._to.add(its.RETRIES, 1, node)
+
+    def degraded(self, cause: str) -> None:
+        """A query was answered in another way than configured."""
+        self._to.add(its.DEGRADED, 1, cause)
+
+    def misversioned(self, num_attempts: int) -> None:
+        """So many attempts were answered by another version than was asked for."""
+        self._to.add(its.MISVERSIONED, num_attempts)
 
     def refused(self, status: int) -> None:
         """A request got an error answer with this HTTP status."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 PREFIX = "headrace_"
 MAX_VALUES = 200
@@ -61,6 +61,20 @@ Source = Callable[[], Iterable[Reading]]
 """Reads off all its instruments. Called from the event loop whenever figures are exported; does not block."""
 
 
+@runtime_checkable
+class Instrumented(Protocol):
+    """An engine that keeps figures of its own, beyond what its callers see."""
+
+    def readings(self) -> Iterable[Reading]:
+        """A `Source`, but for the first label: an engine does not know which node it is."""
+        ...
+
+
+def at_node(node: str, engine: Instrumented) -> Source:
+    """An engine's figures as those of a node."""
+    return lambda: (Reading(one.instrument, one.value, (node, *one.labels)) for one in engine.readings())
+
+
 def _counter(name: str, text: str, *labels: str) -> Instrument:
     return Instrument(name, "counter", text, labels)
 
@@ -88,12 +102,25 @@ SAVINGS = _counter(
 CACHE_MISSES = _counter("cache_misses", "Look-ups in the response cache that found nothing.")
 CACHE_ENTRIES = _gauge("cache_entries", "Answers in the response cache.")
 CACHE_BYTES = _gauge("cache_bytes", "Bytes of the answers in the response cache.")
+CACHE_EVICTIONS = _counter("cache_evictions", "Answers that left the response cache to make room.")
+REPLAYED = _counter("replayed_requests", "Requests with an Idempotency-Key that got the answer of an earlier one.")
 SAVED = _gauge("saved_usd", "Always-large cost minus cost since start; may be negative.")
+RETRIES = _counter("retries", "Calls made again because their replica was lost before anything was sent.", "node")
+DEGRADED = _counter(
+    "degraded_answers", "Answers given in another way than configured, by what failed or was lacking.", "cause"
+)
+MISVERSIONED = _counter(
+    "misversioned", "Attempts answered by another version of the adapter than was asked for; none of them went out."
+)
+ADAPTERS = _gauge("adapters", "Adapters that may be asked for.")
+ADAPTER_REVISION = _gauge("adapter_revision", "Revision of the adapter registry that the gateway goes by.")
 ERROR_ANSWERS = _counter("error_answers", "Error answers sent.", "status")
 IN_FLIGHT = _gauge("queries_in_flight", "Queries being answered.")
+PLACES = _gauge("places", "Queries that the gateway answers at once at the most, now.")
+REFUSED = _counter("refused_queries", "Queries that got none of the gateway's places, by service tier.", "tier")
 FIRST_TOKEN = Instrument("first_token_seconds", "histogram", "Admission to first text.", ("model",), _SECONDS)
 DURATION = Instrument("query_seconds", "histogram", "Admission to the end.", ("model",), _SECONDS)
-SHADOWS = _counter("shadows", "Audits and mirrored queries ended.", "kind", "route", "verdict")
+SHADOWS = _counter("shadows", "Audits, mirrored queries and comparisons of canaries ended.", "kind", "route", "verdict")
 
 JOURNAL_STATE = _gauge("journal_state", "1 for the state of the local journal.", "state")
 JOURNAL_BYTES = _gauge("journal_bytes", "Bytes of accounts not yet in the ledger.")
@@ -104,10 +131,39 @@ UNRECORDED = _counter("unrecorded_queries", "Queries answered although nothing c
 UNREPLICATED = _counter("unreplicated_answers", "Answers sent before the ledger had confirmed their account.")
 UNSYNCED = _counter("unsynced_queries", "Times that a query went on though the disk had not confirmed its account.")
 DROPPED = _counter("dropped_accounts", "Accounts given up because journal and memory were full.")
+DROPPED_TEXTS = _counter(
+    "dropped_texts", "Queries whose texts were to be kept and are not: there was no room, or the redaction failed."
+)
 LOST = _counter("lost_queries", "Queries whose gateway died before they ended; found by their journals.")
+
+REMOTE_CALLS = _counter(
+    "remote_calls", "Times that a server elsewhere was asked, by what came of it.", "node", "server", "outcome"
+)
+REMOTE_RETRIES = _counter(
+    "remote_retries",
+    "Times that it was asked because others or itself had failed; included in headrace_remote_calls.",
+    "node",
+    "server",
+)
+REMOTE_WAITS = _counter(
+    "remote_wait_seconds", "Seconds that calls waited before all were asked again.", "node", "cause"
+)
+REMOTE_OPEN = _gauge(
+    "remote_breaker_open", "1 while a server is left alone because it keeps failing.", "node", "server"
+)
+
+ENGINE_ADAPTER_REVISION = _gauge(
+    "engine_adapter_revision", "Registry revision whose adapters a replica serves; -1: none.", "node"
+)
+ENGINE_ADAPTERS_FAILED = _gauge(
+    "engine_adapters_failed", "Versions that a replica cannot load now and tries again.", "node"
+)
 
 BUDGET_USED = _gauge(
     "budget_used_share", "Share of a budget that is used or held, as this gateway last heard; 1 is all.", "budget"
+)
+BUDGET_OVERRUNS = _counter(
+    "budget_overruns", "Times that a query got more budget than was granted, since the ledger did not answer."
 )
 
 GUARANTEE_STATE = _gauge("guarantee_state", "1 for the state of a route.", "route", "state")
@@ -120,6 +176,17 @@ GUARANTEE_ALARM = _gauge("guarantee_log_alarm", "The log e-value at which a rout
 GUARANTEE_RISK = _gauge("guarantee_risk", "Target, and bounds by audits.", "route", "bound")
 SIGNAL_PSI = _gauge("signal_psi", "Population stability index against the fitting data.", "route", "signal")
 SIGNAL_KS = _gauge("signal_ks", "Kolmogorov-Smirnov distance to the fitting data.", "route", "signal")
+CANARY_STATE = _gauge("canary_state", "1 for what the rule says of an adapter's canary now.", "adapter", "state")
+CANARY_PAIRS = _gauge("canary_pairs", "Pairs that the canary is judged by.", "adapter", "subject")
+CANARY_QUALITY = _gauge("canary_quality", "Bounds of the canary's mean score minus the live one's.", "adapter", "bound")
+CANARY_AS_GOOD = _gauge(
+    "canary_log_e_as_good", "Evidence that the canary is not worse by the margin; natural logarithm.", "adapter"
+)
+CANARY_WORSE = _gauge(
+    "canary_log_e_worse", "Evidence that the canary is worse than allowed; natural logarithm.", "adapter", "subject"
+)
+CANARY_DECISIONS = _counter("canary_decisions", "Canaries promoted or withdrawn by the rule.", "adapter", "decision")
+CANARY_SHADOWS = _counter("canary_shadow_ends", "What became of comparisons of canaries.", "end")
 SHADOW_ENDS = _counter("shadow_ends", "What became of background work.", "end")
 
 ALL: tuple[Instrument, ...] = tuple(value for value in dict(vars()).values() if isinstance(value, Instrument))

@@ -1,7 +1,7 @@
 """Spans of one query: the protocols, and the tracer that keeps none. Standard library only.
 
     query span                     gateway; begins with admission, ends with the bill
-    ├── route                      child(): the router
+    ├── route, retrieve            child(): the router, the retriever
     ├── chat MODEL                 attempt(): one engine call; its `traceparent` goes along in `core.Call`
     │   └── generate               Tracer.remote(): the engine's replica
     └── record                     child(): journal and ledger

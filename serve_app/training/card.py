@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from serve_app.adapters import AdapterManifest
+from serve_app.training.passages import describe
 
 _MEANING = {
     "exact": "exact match, white space apart",
@@ -97,6 +98,8 @@ def _data(data: dict[str, Any]) -> list[str]:
     ]
     if data["evaluation_sha256"]:
         lines.append(f"* {data['evaluation_rows']} held-out rows, sha256 `{data['evaluation_sha256']}`.")
+    if data.get("passages"):  # cards older than this have no such line
+        lines.append(f"* {describe(data['passages'])}")
     lines += [f"* Made from `{name}`, sha256 `{digest}`." for name, digest in data["sources_sha256"].items()]
     return lines + [f"* {note}" for note in data["notes"]]
 
@@ -112,6 +115,24 @@ def _training(metrics: dict[str, Any]) -> list[str]:
         f"{training['busy_s']:.0f} s: {training['tokens_per_s']:.0f} tokens/s in {training['dtype']} on "
         f"{training['device']}, {training['threads']} thread(s).",
         f"* Training loss {training['first_loss']:.3f} at first, {training['last_loss']:.3f} at last.",
+        *_validations(metrics),
         f"* {versions}.",
         *(f"* {note}" for note in training["notes"]),
+        *(["", f"![Learning curve]({training['picture']})"] if training.get("picture") else []),
     ]
+
+
+def _validations(metrics: dict[str, Any]) -> list[str]:
+    """Nothing where there was no validation, as in cards older than it."""
+    training = metrics["training"]
+    if not training.get("validations"):
+        return []
+    (first_step, first), (last_step, last) = training["validations"][0], training["validations"][-1]
+    lines = [
+        f"* Validation loss on {metrics['data']['validation_rows']} rows held back: {first:.3f} after step "
+        f"{first_step}, {last:.3f} after step {last_step}."
+    ]
+    if (best := training["best_step"]) is not None:
+        ended = "stopped early" if training["steps"] < training["planned_steps"] else "not stopped early"
+        lines.append(f"* The weights are those of step {best}, the best in validation; {ended}.")
+    return lines

@@ -29,6 +29,8 @@ class Progress:
     """Seconds spent in steps, over all sessions of the run."""
     losses: tuple[float, ...] = ()
     """Of every step done, nats a completion token."""
+    validations: tuple[tuple[int, float], ...] = ()
+    """Steps done and validation loss, nats a completion token, of every validation."""
 
 
 def save(folder: Path, progress: Progress, tensors: dict[str, torch.Tensor]) -> None:
@@ -51,7 +53,8 @@ def load(folder: Path, run_digest: str) -> tuple[Progress, dict[str, torch.Tenso
     try:
         with safe_open(path, framework="pt") as opened:
             record = json.loads(opened.metadata()["progress"])
-            progress = Progress(**record | {"losses": tuple(record["losses"])})
+            validations = tuple((step, loss) for step, loss in record["validations"])
+            progress = Progress(**record | {"losses": tuple(record["losses"]), "validations": validations})
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (no mapping)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"the checkpoint {path} is damaged ({error}); delete it and start again.") from error

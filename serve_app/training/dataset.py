@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -28,10 +29,15 @@ class Dataset:
     manifest: AdapterManifest
     train_sha256: str
     evaluation_sha256: str | None = None
+    validation: list[Row] = field(default_factory=list)
+    """Never trained on, and read while training: early stopping goes by it. Not for figures."""
+    validation_sha256: str | None = None
     sources: dict[str, str] = field(default_factory=dict)
     """Files the rows were made from, with sha256; from `prepare`."""
     notes: list[str] = field(default_factory=list)
     """What was left out, from `prepare`."""
+    passages: dict[str, Any] | None = None
+    """Of a run with passages before the questions: a `passages.PassageRecord`."""
 
 
 def first_of_each_group(rows: Sequence[Row], num_rows: int) -> list[Row]:
@@ -63,7 +69,23 @@ def write_prepared(prepared: Prepared, data_dir: Path, out: Path) -> None:
     (out / PREPARATION).write_text(json.dumps(preparation, indent=2) + "\n", encoding="utf-8")
 
 
-def read_dataset(data: Path, evaluation: Path | None = None, system_prompt: str | None = None) -> Dataset:
+def hold_back(dataset: Dataset, share: float, seed: int) -> Dataset:
+    """Move about this share of the training rows to validation, at least one; rows of one prompt stay together.
+
+    Raises DataError where all rows have the same prompt.
+    """
+    prompts = list(dict.fromkeys(row.messages for row in dataset.train))
+    if len(prompts) < 2:
+        raise DataError("the training rows have one prompt only: none can be held back; give --validation a file.")
+    random.Random(seed).shuffle(prompts)
+    held = set(prompts[: min(max(1, round(share * len(prompts))), len(prompts) - 1)])
+    train = [row for row in dataset.train if row.messages not in held]
+    return replace(dataset, train=train, validation=[row for row in dataset.train if row.messages in held])
+
+
+def read_dataset(
+    data: Path, evaluation: Path | None = None, system_prompt: str | None = None, validation: Path | None = None
+) -> Dataset:
     """Read a prepared folder, or a file with an optional evaluation file. Raises DataError naming file and line."""
     folder = data if data.is_dir() else None
     train = data / TRAIN if folder else data
@@ -74,7 +96,10 @@ def read_dataset(data: Path, evaluation: Path | None = None, system_prompt: str 
         manifest = manifest.model_copy(update={"system_prompt": system_prompt})
     rows = read_rows(train)
     held_out = read_rows(evaluation) if evaluation else []
-    _refuse_overlap(rows, held_out)
+    checked = read_rows(validation) if validation else []
+    _refuse_overlap(held_out, "evaluation", rows, "a training")
+    _refuse_overlap(checked, "validation", rows, "a training")
+    _refuse_overlap(checked, "validation", held_out, "an evaluation")
     preparation = _preparation(folder)
     return Dataset(
         train=_with_system_prompt(rows, manifest.system_prompt),
@@ -82,6 +107,8 @@ def read_dataset(data: Path, evaluation: Path | None = None, system_prompt: str 
         manifest=manifest,
         train_sha256=file_digest(train),
         evaluation_sha256=file_digest(evaluation) if evaluation else None,
+        validation=_with_system_prompt(checked, manifest.system_prompt),
+        validation_sha256=file_digest(validation) if validation else None,
         sources=preparation.get("sources", {}),
         notes=preparation.get("notes", []),
     )
@@ -95,14 +122,12 @@ def _with_system_prompt(rows: Sequence[Row], system_prompt: str | None) -> list[
     return [row if row.messages[0].role == "system" else replace(row, messages=(system, *row.messages)) for row in rows]
 
 
-def _refuse_overlap(train: Sequence[Row], held_out: Sequence[Row]) -> None:
-    """A held-out row that is also trained on would make the figure after training worthless."""
-    known = {(row.messages, row.completion) for row in train}
-    for row in held_out:
+def _refuse_overlap(rows: Sequence[Row], kind: str, others: Sequence[Row], other_kind: str) -> None:
+    """A held-out row that was seen before would make the figure after training worthless."""
+    known = {(row.messages, row.completion) for row in others}
+    for row in rows:
         if (row.messages, row.completion) in known:
-            raise DataError(
-                f"{row.source}: this evaluation row is also a training row; remove it from one of the files."
-            )
+            raise DataError(f"{row.source}: this {kind} row is also {other_kind} row; remove it from one of the files.")
 
 
 def _preparation(folder: Path | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,7 +18,9 @@ from serve_app.training.base import Trainee
 from serve_app.training.checkpoint import Progress
 from serve_app.training.optimiser import MasterAdamW, learning_rate_factor
 from serve_app.training.options import TrainOptions
+from serve_app.training.packing import pack
 from serve_app.training.plan import Example, micro_batches, plan_steps
+from serve_app.training.stopping import Stopping
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class StepReport:
     total_tokens: int
     """Of the whole run as planned."""
     busy_s: float
+    validation_loss: float | None = None
+    """Of the last validation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,14 @@ class RunResult:
     """Mean over the first tenth of the steps."""
     last_loss: float
     """Mean over the last tenth."""
+    losses: tuple[float, ...] = ()
+    """Of every step, nats a completion token."""
+    validations: tuple[tuple[int, float], ...] = ()
+    """Steps done and validation loss."""
+    best_step: int | None = None
+    """Whose weights the result has; None: those of the last step."""
+    num_planned_steps: int = 0
+    """More than `num_steps` where the run was stopped early."""
 
     @property
     def tokens_per_s(self) -> float:
@@ -69,17 +81,26 @@ def train(
     digest: str,
     resume: bool = False,
     on_step: Callable[[StepReport], None] = lambda report: None,
+    validation: Sequence[Example] = (),
 ) -> RunResult:
     """Train the adapter in place; a checkpoint lies in `checkpoints` after every few steps and at the end.
+
+    With `validation` rows and a patience it may stop early, and ends with the best weights that were seen.
 
     Raises TrainingError when `resume` finds a checkpoint of another run.
     """
     steps = plan_steps(examples, options)
     total_tokens = sum(len(example.token_ids) for step in steps for example in step)
     optimiser = MasterAdamW(trainee.trainable(), options.learning_rate, options.weight_decay)
-    done = _resumed(optimiser, checkpoints, digest) if resume else Progress(digest, 0, 0, 0.0)
+    stopping = Stopping(options.patience)
+    done = Progress(digest, 0, 0, 0.0)
+    if resume:
+        done, stopping = _resumed(optimiser, options, checkpoints, digest)
+    trainee.refresh()
     trainee.model.train()
     for index in range(done.step, len(steps)):
+        if stopping.stopped:
+            break
         started = time.perf_counter()
         loss = _step(trainee, optimiser, steps[index], options, index, len(steps))
         done = Progress(
@@ -89,13 +110,51 @@ def train(
             busy_s=done.busy_s + time.perf_counter() - started,
             losses=(*done.losses, loss),
         )
-        on_step(StepReport(done.step, len(steps), loss, done.num_tokens, total_tokens, done.busy_s))
-        if done.step % options.checkpoint_every_steps == 0 or done.step == len(steps):
-            checkpoint.save(checkpoints, done, optimiser.state())
+        if validation and (done.step % options.validate_every_steps == 0 or done.step == len(steps)):
+            stopping.note(done.step, validation_loss(trainee, validation, options), optimiser.weights())
+        done = replace(done, validations=tuple(stopping.validations))
+        seen = done.validations[-1][1] if done.validations else None
+        on_step(StepReport(done.step, len(steps), loss, done.num_tokens, total_tokens, done.busy_s, seen))
+        if done.step % options.checkpoint_every_steps == 0 or done.step == len(steps) or stopping.stopped:
+            checkpoint.save(checkpoints, done, optimiser.state() | stopping.state())
     trainee.model.eval()
-    tenth = max(1, len(steps) // 10)
-    first, last = _mean(done.losses[:tenth]), _mean(done.losses[-tenth:])
-    return RunResult(done.step, done.num_tokens, done.busy_s, first, last)
+    if stopping.best is not None:
+        optimiser.take(stopping.best)
+        trainee.refresh()
+    return _result(done, stopping, len(steps))
+
+
+def _result(done: Progress, stopping: Stopping, num_planned: int) -> RunResult:
+    tenth = max(1, done.step // 10)
+    return RunResult(
+        num_steps=done.step,
+        num_tokens=done.num_tokens,
+        busy_s=done.busy_s,
+        first_loss=_mean(done.losses[:tenth]),
+        last_loss=_mean(done.losses[-tenth:]),
+        losses=done.losses,
+        validations=done.validations,
+        best_step=stopping.best_step if stopping.best is not None else None,
+        num_planned_steps=num_planned,
+    )
+
+
+def validation_loss(trainee: Trainee, rows: Sequence[Example], options: TrainOptions) -> float:
+    """Mean over the rows' completion tokens, nats."""
+    with torch.no_grad():
+        total = sum(
+            float(packed_nll(trainee, batch).sum()) for batch in micro_batches(rows, options.micro_batch_tokens)
+        )
+    return total / sum(example.num_targets for example in rows)
+
+
+def packed_nll(trainee: Trainee, batch: Sequence[Example]) -> torch.Tensor:
+    """What `target_nll` gives, by the faster way where the base has one. The adapter must be switched on."""
+    if trainee.decoder is None:
+        return target_nll(trainee, batch)
+    packed = pack(batch, trainee.device)
+    logits = trainee.logits(trainee.decoder.hidden_states(packed))
+    return torch.nn.functional.cross_entropy(logits, packed.targets, reduction="none")
 
 
 def target_nll(trainee: Trainee, batch: Sequence[Example]) -> torch.Tensor:
@@ -123,22 +182,27 @@ def _step(
     num_targets = sum(example.num_targets for example in step)
     total = 0.0
     for batch in micro_batches(step, options.micro_batch_tokens):
-        loss = target_nll(trainee, batch).sum() / num_targets
+        loss = packed_nll(trainee, batch).sum() / num_targets
         loss.backward()
         optimiser.collect()
         total += loss.item()
     factor = learning_rate_factor(index, num_steps, options.warmup_share, options.schedule)
     optimiser.step(factor, options.max_grad_norm)
+    trainee.refresh()
     return total
 
 
-def _resumed(optimiser: MasterAdamW, checkpoints: Path, digest: str) -> Progress:
+def _resumed(
+    optimiser: MasterAdamW, options: TrainOptions, checkpoints: Path, digest: str
+) -> tuple[Progress, Stopping]:
     found = checkpoint.load(checkpoints, digest)
     if found is None:
-        return Progress(digest, 0, 0, 0.0)
+        return Progress(digest, 0, 0, 0.0), Stopping(options.patience)
     progress, tensors = found
     optimiser.load(tensors)
-    return progress
+    stopping = Stopping(options.patience, progress.validations)
+    stopping.load(tensors)
+    return progress, stopping
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -22,7 +22,7 @@ class MasterAdamW:
         for master in self._masters.values():
             master.grad = torch.zeros_like(master)
         self._adamw = torch.optim.AdamW(
-            list(self._masters.values()), lr=learning_rate, betas=(0.9, 0.99), weight_decay=weight_decay
+            list(self._masters.values()), lr=learning_rate, betas=(0.9, 0.99), weight_decay=weight_decay, foreach=True
         )
         self._learning_rate = learning_rate
 
@@ -44,6 +44,17 @@ class MasterAdamW:
         self._adamw.zero_grad(set_to_none=False)
         self._write_back()
         return norm
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """A copy of the masters by name."""
+        return {name: master.detach().clone() for name, master in self._masters.items()}
+
+    def take(self, weights: Mapping[str, torch.Tensor]) -> None:
+        """Set the masters, and with them the live weights, to what `weights` gave; the moments stay."""
+        with torch.no_grad():
+            for name, master in self._masters.items():
+                master.copy_(weights[name])
+        self._write_back()
 
     def state(self) -> dict[str, torch.Tensor]:
         """Masters and moments under flat names, for a safetensors file."""

@@ -36,6 +36,13 @@ class TrainOptions:
     """Padded tokens of one forward pass, at most (one row always fits)."""
     max_length_tokens: int = 1024
     """Longest row, prompt and completion together."""
+    packing: bool = True
+    """Lay rows flat and process what they share once, on bases whose layers are known; False: padded batches."""
+    validation_share: float = 0.0
+    """Of the training rows, held back to be validated on; rows of one prompt stay together."""
+    validate_every_steps: int = 20
+    patience: int | None = None
+    """Stop after so many validations without a lower loss, and take the best weights. None: no early stopping."""
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
     seed: int = 0
@@ -46,11 +53,15 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         for name in ("rank", "alpha", "learning_rate", "epochs", "rows_per_step", "micro_batch_tokens",
-                     "max_length_tokens", "checkpoint_every_steps"):  # fmt: skip
+                     "max_length_tokens", "checkpoint_every_steps", "validate_every_steps"):  # fmt: skip
             if getattr(self, name) <= 0:
                 raise TrainingError(f"{name} must be greater than 0; it is {getattr(self, name)}.")
         if self.token_budget is not None and self.token_budget <= 0:
             raise TrainingError(f"token_budget must be greater than 0; it is {self.token_budget}.")
+        if self.patience is not None and self.patience <= 0:
+            raise TrainingError(f"patience must be greater than 0; it is {self.patience}.")
+        if not 0 <= self.validation_share < 1:
+            raise TrainingError(f"validation_share must be at least 0 and below 1; it is {self.validation_share}.")
         if not self.target_modules:
             raise TrainingError("target_modules is empty; name at least one linear layer such as q_proj.")
 

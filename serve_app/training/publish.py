@@ -18,6 +18,7 @@ from serve_app.adapters.manifest import FILE_NAME as MANIFEST
 from serve_app.adapters.peft_config import FILE_NAME as CONFIG
 from serve_app.adapters.tensors import FILE_NAME as WEIGHTS
 from serve_app.catalogue import ModelFiles
+from serve_app.training import curve
 from serve_app.training.base import Trainee
 from serve_app.training.card import render
 from serve_app.training.dataset import Dataset
@@ -49,6 +50,7 @@ def publish(
     manifest = dataset.manifest.model_copy(update={"base_digest": base.source_digest})
     _write(out / MANIFEST, manifest.model_dump_json(indent=2, exclude_none=True))
     metrics = _metrics(trainee, base, dataset, options, outcome)
+    metrics["training"]["picture"] = curve.FILE_NAME if curve.draw(outcome.result, out / curve.FILE_NAME) else None
     _write(out / METRICS, json.dumps(metrics, indent=2))
     _write(out / CARD, render(out.name, metrics, manifest))
     _save_weights(out, trainee, base)
@@ -79,10 +81,13 @@ def _metrics(
         "data": {
             "train_rows": len(dataset.train),
             "train_sha256": dataset.train_sha256,
+            "validation_rows": len(dataset.validation),
+            "validation_sha256": dataset.validation_sha256,
             "evaluation_rows": len(dataset.evaluation),
             "evaluation_sha256": dataset.evaluation_sha256,
             "sources_sha256": dataset.sources,
             "notes": dataset.notes,
+            "passages": dataset.passages,
             **outcome.left_out,
         },
         "options": asdict(options),
@@ -93,6 +98,11 @@ def _metrics(
             "tokens_per_s": round(result.tokens_per_s, 1),
             "first_loss": result.first_loss,
             "last_loss": result.last_loss,
+            "planned_steps": result.num_planned_steps,
+            "best_step": result.best_step,
+            "packed": trainee.decoder is not None,
+            "losses": [round(loss, 4) for loss in result.losses],
+            "validations": [[step, round(loss, 4)] for step, loss in result.validations],
             "dtype": str(trainee.dtype).removeprefix("torch."),
             "device": str(trainee.device),
             "threads": torch.get_num_threads(),

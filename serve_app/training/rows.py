@@ -1,7 +1,8 @@
 """Training and evaluation rows: JSONL in, checked `Row`s out. No torch.
 
 A line is `{"prompt": …, "completion": …}` or `{"messages": […]}` whose last turn is the assistant's. An evaluation
-line may also name `group` (reported apart), `metrics` (how to score it) and `choices` (the answers to pick from).
+line may also name `group` (reported apart), `metrics` (how to score it) and `choices` (the answers to pick from). For
+`--with-passages` a line may have `passages`, or name the `document` that holds its answer.
 """
 
 from __future__ import annotations
@@ -19,6 +20,16 @@ _ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True, slots=True)
+class GivenPassage:
+    """A passage that stands in a row."""
+
+    title: str
+    text: str
+    right: bool | None = None
+    """Whether it holds the row's answer; None: not said."""
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One prompt with its wanted answer."""
 
@@ -31,6 +42,10 @@ class Row:
     """For the metric `choice`: the answers compared by their first token."""
     source: str = ""
     """`file:line`, for messages."""
+    passages: tuple[GivenPassage, ...] = ()
+    """Best first; used where a run is told to take the rows' own."""
+    document: str | None = None
+    """Id of the document that holds the answer, where passages come from a store."""
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -70,7 +85,10 @@ def _row(line: str, source: str) -> Row:
     group = record.get("group", "all")
     if not isinstance(group, str) or not group:
         raise DataError(f"{source}: group must be a non-empty string.")
-    return Row(messages, completion, group, metrics, choices, source)
+    document = record.get("document")
+    if document is not None and (not isinstance(document, str) or not document):
+        raise DataError(f"{source}: document must be a non-empty string, the id of a document of the store.")
+    return Row(messages, completion, group, metrics, choices, source, _passages(record, source), document)
 
 
 def _conversation(record: dict[str, Any], source: str) -> tuple[tuple[Message, ...], str]:
@@ -96,6 +114,22 @@ def _message(turn: object, source: str) -> Message:
     if not isinstance(content, str) or not content.strip():
         raise DataError(f"{source}: each of messages needs content, a non-empty string.")
     return Message(turn["role"], content)
+
+
+def _passages(record: dict[str, Any], source: str) -> tuple[GivenPassage, ...]:
+    listed = record.get("passages", [])
+    if not isinstance(listed, list):
+        raise DataError(f"{source}: passages must be a list of objects with title and text.")
+    return tuple(_passage(one, source) for one in listed)
+
+
+def _passage(given: object, source: str) -> GivenPassage:
+    if not isinstance(given, dict) or not isinstance(given.get("text"), str) or not given["text"].strip():
+        raise DataError(f"{source}: each of passages needs text, a non-empty string.")
+    title, right = given.get("title", ""), given.get("right")
+    if not isinstance(title, str) or not (right is None or isinstance(right, bool)):
+        raise DataError(f"{source}: in passages title must be a string, and right true or false.")
+    return GivenPassage(title, given["text"], right)
 
 
 def _strings(record: dict[str, Any], name: str, source: str) -> tuple[str, ...]:

@@ -14,13 +14,15 @@ from typing import Protocol
 
 import torch
 
+from serve_app.adapters import AdapterSpec
 from serve_app.catalogue import ModelFiles
 from serve_app.training import checkpoint
 from serve_app.training.base import Trainee, load_trainee
-from serve_app.training.dataset import Dataset, first_of_each_group
+from serve_app.training.dataset import Dataset, first_of_each_group, hold_back
 from serve_app.training.evaluate import EvaluationOptions, evaluate
 from serve_app.training.lora import RunResult, StepReport, run_digest, train
 from serve_app.training.options import TrainingError, TrainOptions
+from serve_app.training.passages import PassagePlan, put_before
 from serve_app.training.plan import Encoded, encode
 from serve_app.training.publish import Outcome, publish
 from serve_app.training.routed import Labeller, Routed, as_routed
@@ -64,22 +66,36 @@ def run(
     resume: bool = False,
     labeller: Labeller | None = None,
     notes: Sequence[str] = (),
+    start: AdapterSpec | None = None,
+    passages: PassagePlan | None = None,
 ) -> Trained:
     """Train one adapter and publish it to `out`; with a `labeller` its figures as routed are reported too.
 
-    `notes` are sentences for the card, such as what else the machine was doing.
+    `notes` are sentences for the card, such as what else the machine was doing. With `start` training goes on from the
+    weights of that adapter. With `passages` it learns to read them before the questions.
 
     Raises TrainingError, DataError or AdapterError, each one sentence, before any training where it can be known then.
     """
     work = out.with_name(f"{out.name}.run")
     _refuse_overwriting(out, work, resume)
-    trainee = load_trainee(base.path, options)
+    dataset = _with_validation(dataset, options)
+    if passages is not None:  # after rows are held back: rows of one question stay together, whatever was found
+        dataset = put_before(dataset, passages)
+    trainee = load_trainee(base.path, options, start)
     encoded = encode(dataset.train, trainee.tokenizer, options.max_length_tokens)
-    digest = run_digest(options, dataset.train_sha256, base.source_digest, dataset.manifest.system_prompt)
+    validation = (
+        encode(dataset.validation, trainee.tokenizer, options.max_length_tokens) if dataset.validation else None
+    )
+    prompts = dataset.passages["sha256"] if dataset.passages else ""
+    data = " ".join(part for part in (dataset.train_sha256, dataset.validation_sha256, prompts) if part)
+    begun_from = base.source_digest if start is None else f"{base.source_digest} {start.version}"
+    digest = run_digest(options, data, begun_from, dataset.manifest.system_prompt)
     rows = _held_out(dataset, evaluation)
     held_out = f"{base.source_digest} {dataset.evaluation_sha256} {dataset.manifest.system_prompt} {evaluation}"
+    held_out = f"{held_out} {prompts}".rstrip()
     before = _scores(trainee, rows, evaluation, work / "before.json", held_out, watch, adapted=False)
-    result = train(trainee, encoded.examples, options, work, digest, resume, watch.step)
+    validated_on = validation.examples if validation else ()
+    result = train(trainee, encoded.examples, options, work, digest, resume, watch.step, validated_on)
     _round_to_bfloat16(trainee)
     after = _scores(trainee, rows, evaluation, work / "after.json", f"{digest} {held_out}", watch, adapted=True)
     comparisons = tuple(compare(before, after, options.seed)) if rows else ()
@@ -87,6 +103,17 @@ def run(
     outcome = Outcome(result, comparisons, routed, _left_out(encoded), notes)
     publish(out, trainee, base, dataset, options, outcome)
     return Trained(out, result, comparisons, routed, encoded.too_long, encoded.num_cut)
+
+
+def _with_validation(dataset: Dataset, options: TrainOptions) -> Dataset:
+    """The dataset with a share of its rows held back, if that is wanted. Raises TrainingError for a contradiction."""
+    if options.validation_share:
+        if dataset.validation:
+            raise TrainingError("validation rows and a share are both given; give --validation or --validation-share.")
+        dataset = hold_back(dataset, options.validation_share, options.seed)
+    if options.patience is not None and not dataset.validation:
+        raise TrainingError("--patience needs validation rows; give --validation FILE or --validation-share 0.1.")
+    return dataset
 
 
 def _refuse_overwriting(out: Path, work: Path, resume: bool) -> None:

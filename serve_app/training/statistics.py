@@ -11,6 +11,7 @@ import numpy.typing as npt
 from serve_app.training.scores import BALANCED
 
 _NUM_RESAMPLES = 2000
+_ALL, _UNGROUPED = "all", "ungrouped"
 _Weights = npt.NDArray[np.float64]
 
 
@@ -58,15 +59,22 @@ def aggregate(scores: Sequence[RowScore]) -> float:
 
 
 def compare(before: Sequence[RowScore], after: Sequence[RowScore], seed: int = 0) -> list[Comparison]:
-    """Every group and metric, in file order; where a metric has several groups, `all` over them comes last."""
+    """Every group and metric, in file order; where a metric has several groups, `all` over them comes last.
+
+    Rows that name no group, and so are of `all`, are then called `ungrouped`.
+    """
     if [(one.row, one.metric) for one in before] != [(one.row, one.metric) for one in after]:
         raise ValueError("before and after must score the same rows in the same order")
+    groups: dict[str, set[str]] = {}
+    for score in before:
+        groups.setdefault(score.metric, set()).add(score.group)
     found: dict[tuple[str, str], list[int]] = {}
     for index, score in enumerate(before):
-        found.setdefault((score.group, score.metric), []).append(index)
-    for metric in dict.fromkeys(score.metric for score in before):
-        if len({group for group, other in found if other == metric}) > 1:
-            found["all", metric] = [index for index, score in enumerate(before) if score.metric == metric]
+        alone = score.group != _ALL or len(groups[score.metric]) == 1
+        found.setdefault((score.group if alone else _UNGROUPED, score.metric), []).append(index)
+    for metric, of_metric in groups.items():
+        if len(of_metric) > 1:
+            found[_ALL, metric] = [index for index, score in enumerate(before) if score.metric == metric]
     return [
         _compare_one(key, [before[index] for index in places], [after[index] for index in places], seed)
         for key, places in found.items()

@@ -24,7 +24,7 @@ from serve_app.gateway import PrometheusMetrics, Services, comparison, create_ap
 from serve_app.keys import KeySnapshot, KeyStore
 from serve_app.ledger import PriceBook, Recorder, SqlLedger
 from serve_app.ledger.texts import StoredText, TextStore
-from serve_app.patterns import CascadeControl, Node, PatternTable
+from serve_app.patterns import CascadeControl, Configured, Node, PatternTable
 
 T = TypeVar("T")
 
@@ -100,11 +100,12 @@ class Showcase:
         if self.fitted:
             cascade |= {"policy": str(policy_file(self.folder))}
         settings = Settings.model_validate({"cascade": cascade, **SETTINGS, **self.overrides})
-        small, large = Node("specialists", SMALL, self.small), Node("fallback", LARGE, self.large)
+        small = Node("specialists", SMALL, self.small, adapters=Configured(tuple(VERSIONS)))
+        large = Node("fallback", LARGE, self.large)
         control = CascadeControl(small, large, settings.cascade, comparison, lambda report: None)
         if self.fitted:
             audited(control)
-        table = PatternTable(small, tuple(VERSIONS), settings.routes, FirstWordRouter(), large, control)
+        table = PatternTable(small, settings.routes, FirstWordRouter(), large, control)
         book = PriceBook(settings.prices, LARGE, (SMALL,))
         return Services(
             settings,

@@ -184,3 +184,13 @@ def test_markup_in_an_account_is_shown_as_text(page: Page, serve) -> None:
     expect(page.locator(".story")).to_contain_text(markup)
     assert page.locator("img").count() == 1  # the page's own mark
     assert page.title() == "Headrace"
+
+
+def test_the_checklist_is_run_when_asked_for(page: Page, busy) -> None:
+    opened(page, busy.url)
+    page.get_by_role("button", name="Run the checklist").click()
+    expect(page.locator("#checklist-note")).to_contain_text("not applicable", timeout=60_000)
+    body = httpx.get(f"{busy.url}/v1/checklist", timeout=60).json()
+    shown = page.locator("#checklist li").count()
+    assert shown == body["counts"]["fail"] + body["counts"]["warn"] > 0
+    expect(page.locator('#checklist li[data-id="security.keys"]')).to_contain_text("headrace keys create")

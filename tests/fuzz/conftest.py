@@ -19,7 +19,8 @@ from serve_app.keys import KeySnapshot, KeyStore
 from serve_app.ledger import PriceBook, Recorder, SqlLedger
 from serve_app.ledger.journal import Journal
 from serve_app.ledger.texts import StoredText, TextStore
-from serve_app.patterns import CascadeControl, Node, PatternTable
+from serve_app.patterns import CascadeControl, Configured, Node, PatternTable
+from tests.unit.memory_documents import MemoryDocuments
 
 SETTINGS = {
     "specialists": {"model": "small-model"},
@@ -82,13 +83,18 @@ def services_over(ledger: WholeLedger, journals: Path) -> Services:
     """The gateway's parts, as a deployment puts them together."""
     settings = Settings.model_validate(SETTINGS)
     unsure = FakeAnswer("I am not sure", logprob=-3.0)
-    small = Node("specialists", "small-model", FakeEngine({"": unsure, "0": unsure}, adapters={"legal": "v1"}))
+    small = Node(
+        "specialists",
+        "small-model",
+        FakeEngine({"": unsure, "0": unsure}, adapters={"legal": "v1"}),
+        adapters=Configured(("legal",)),
+    )
     large = Node("fallback", "large-model", FakeEngine())
     guard = Guarded()
     control = CascadeControl(
         small, large, settings.cascade, comparison, lambda report: guard.services.shadowed(report), guard
     )
-    table = PatternTable(small, ("legal",), settings.routes, AnyRouter(), large, control)
+    table = PatternTable(small, settings.routes, AnyRouter(), large, control)
 
     async def probe() -> dict[str, str]:
         return {"specialists": "ok"}
@@ -103,6 +109,7 @@ def services_over(ledger: WholeLedger, journals: Path) -> Services:
         PrometheusMetrics(control),
         control,
         engines={"specialists": small.engine, "fallback": large.engine},
+        documents=MemoryDocuments(),
     )
     return guard.services
 
@@ -132,7 +139,7 @@ def served(folder: Path) -> Iterator[str]:
     thread.join()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def gateway_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with served(tmp_path_factory.mktemp("fuzz")) as url:
         yield url

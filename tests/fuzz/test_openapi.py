@@ -11,7 +11,7 @@ from schemathesis.checks import not_a_server_error
 EXAMPLES = 60
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def operations(gateway_url: str) -> list[Any]:
     """All that the gateway describes."""
     schema = schemathesis.openapi.from_url(f"{gateway_url}/openapi.json")

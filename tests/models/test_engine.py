@@ -17,9 +17,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from serve_app import adapters
 from serve_app.catalogue import ModelFiles
-from serve_app.core import Call, Delta, Message, PromptTooLong, SamplingParams
+from serve_app.core import Call, Delta, Group, Message, PromptTooLong, SamplingParams
 from serve_app.engines.local import EngineOptions, LocalEngine
-from serve_app.engines.local.prompt import PromptEncoder
+from serve_app.engines.prompt import PromptEncoder
 
 SMALL = "smollm2-135m-instruct"
 LARGE = "qwen2.5-coder-0.5b-instruct"
@@ -162,6 +162,27 @@ async def test_prompt_that_comes_again_reuses_its_prefix_and_gives_the_same_toke
         assert usage.cached_tokens == usage.prompt_tokens - 1
     info = await engine.info()
     assert info.reused_tokens >= usage.cached_tokens and info.cached_tokens > 0
+
+
+async def test_members_of_a_group_answer_as_alone_and_those_in_lock_step_as_one(model_files, start):
+    specs = [adapters.load(adapters.shipped(name), name) for name in adapters.shipped_names()]
+    engine = await start(model_files(SMALL), specs, dtype="float32", draft_tokens=0)
+    calls = [ask(QUESTIONS[1], spec.name, 12) for spec in specs]
+    alone = [ids_of(await read(engine, call)) for call in calls]
+    together = [ids_of(deltas) for deltas in await read_group(engine, Group(tuple(calls)))]
+    assert together == alone
+    first, *others = [ids_of(deltas) for deltas in await read_group(engine, Group(tuple(calls), lock_step=True))]
+    assert first and all(other == first for other in others)
+    nearly = Group(tuple(calls), lock_step=True, weights=(1e-9, 1.0, 1e-9, 1e-9))
+    assert ids_of((await read_group(engine, nearly))[1])[: len(alone[1])] == alone[1]
+
+
+async def read_group(engine: LocalEngine, group: Group) -> list[list[Delta]]:
+    said: list[list[Delta]] = [[] for _ in group.calls]
+    async for one in engine.generate_group(group):
+        assert one.delta is not None
+        said[one.member].append(one.delta)
+    return said
 
 
 async def test_guessing_ahead_changes_no_token(model_files, start):

@@ -20,7 +20,13 @@ def text_of(chunks: list[Any]) -> str:
     return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
 
 
-def eventually(find: Callable[[], Any], within_s: float = 5.0) -> Any:
+WITHIN_S = 60.0
+"""Of what comes at once on a machine with cores to spare."""
+REPLY_S = 30.0
+"""Of one page, which asks other replicas."""
+
+
+def eventually(find: Callable[[], Any], within_s: float = WITHIN_S) -> Any:
     """The first true result; accounts arrive in batches, a little after the answer."""
     deadline_s = time.monotonic() + within_s
     while not (found := find()) and time.monotonic() < deadline_s:
@@ -33,7 +39,19 @@ def account(served: Served, query_id: str) -> Any:
     """The ledger's account of a query, once it is there."""
 
     def find() -> Any:
-        response = httpx.get(f"{served.url}/v1/ledger/queries/{query_id}")
+        response = httpx.get(f"{served.url}/v1/ledger/queries/{query_id}", timeout=REPLY_S)
         return response.json() if response.status_code == httpx.codes.OK else None
+
+    return eventually(find)
+
+
+def ready(served: Served, admin_key: str = "", **nodes: str) -> Any:
+    """What `/readyz` says, once it is 200 and says this of these nodes; any of them may be late to answer once."""
+
+    def find() -> Any:
+        headers = {"authorization": f"Bearer {admin_key}"} if admin_key else {}
+        response = httpx.get(f"{served.url}/readyz", headers=headers, timeout=REPLY_S)
+        said = response.json()
+        return said if response.status_code == httpx.codes.OK and nodes.items() <= said["nodes"].items() else None
 
     return eventually(find)

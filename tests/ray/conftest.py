@@ -16,13 +16,16 @@ from launching import Served, launch
 from serve_app import catalogue
 from serve_app.config import load, profiles
 
+ROWS = 8
+"""Of each scripted engine."""
+
 
 def settings_file(folder: Path, **changes: dict[str, object]) -> Path:
     """The demo profile with some keys of some sections changed, and a ledger in `folder`."""
     settings = yaml.safe_load(profiles()["demo"].read_text())
     settings["ledger"] = {"url": f"sqlite:///{folder / 'ledger.sqlite3'}"}
     for section, keys in changes.items():
-        settings[section] |= keys
+        settings[section] = settings.get(section, {}) | keys
     file = folder / "settings.yaml"
     file.write_text(yaml.safe_dump(settings))
     return file
@@ -52,7 +55,7 @@ def notes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scripted(tmp_path_factory: pytest.TempPathFactory, notes: Path) -> Iterator[Served]:
     """The cascade graph with scripted engines: no model, set confidence, set speed."""
     folder = tmp_path_factory.mktemp("scripted")
-    engine = {"engine": "headrace_scripted:engine", "max_rows": 8}
+    engine = {"engine": "headrace_scripted:engine", "max_rows": ROWS}
     config = settings_file(folder, specialists=engine, fallback=engine)
     path = os.pathsep.join([str(Path(__file__).parent / "scripted"), os.environ.get("PYTHONPATH", "")])
     served = launch("cascade", config, folder / "stderr.log", PYTHONPATH=path, HEADRACE_NOTES=str(notes))

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Any
 
 import psutil
 
-START_S, STOP_S = 180, 15
+STOP_S = 60
+"""Then it hangs; some seconds where cores are free."""
 LAUNCHER = ("serve_app.deployments.launch",)
 COMMAND = ("serve_app.cli", "serve")
 """What people run; it runs the launcher."""
@@ -26,6 +26,8 @@ class Served:
 
     process: subprocess.Popen[str]
     events: list[dict[str, Any]] = field(default_factory=list)
+    settings: Path | str = ""
+    """The settings file, or a profile's name."""
 
     @property
     def url(self) -> str:
@@ -40,9 +42,8 @@ class Served:
         launcher = psutil.Process(self.process.pid)
         return [launcher, *launcher.children(recursive=True)]
 
-    def stop(self, signum: int = signal.SIGINT) -> float:
-        """Ctrl-C, as a terminal sends it: to the whole process group. Returns the seconds it took."""
-        started_s = time.monotonic()
+    def stop(self, signum: int = signal.SIGINT) -> None:
+        """Ctrl-C, as a terminal sends it: to the whole process group. Raises TimeoutExpired where it hangs."""
         os.killpg(self.process.pid, signum)
         try:
             self.process.wait(STOP_S)
@@ -52,7 +53,6 @@ class Served:
         finally:
             if self.process.stdout is not None:
                 self.process.stdout.close()
-        return time.monotonic() - started_s
 
 
 def free_port() -> int:
@@ -73,10 +73,34 @@ def launch(graph: str, config: Path | str, log: Path, module: Sequence[str] = LA
             env=os.environ | environment,
             start_new_session=True,
         )
-    served = Served(process)
+    served = Served(process, settings=config)
     assert process.stdout is not None
     for line in process.stdout:
         served.events.append(json.loads(line))
         if served.events[-1]["event"] == "ready":
             return served
     raise AssertionError(f"{graph} did not start: {served.events}\n{log.read_text()}")
+
+
+def printed_by(program: Path, config: Path, folder: Path, repo: Path, timeout_s: float) -> dict[str, Any]:
+    """The last line of a program's output, JSON; it gets the settings file and a folder that is `made`.
+
+    It finds the scripted engines, and has notes, cache and settings of its own in `folder`.
+    """
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(program.parent / "scripted"), str(repo)]),
+        "HEADRACE_NOTES": str(folder / "notes.txt"),
+        "HEADRACE_CACHE": str(folder / "cache"),
+        "HEADRACE_CONFIG": str(config),
+    }
+    done = subprocess.run(
+        [sys.executable, str(program), str(config), str(folder / "made")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found

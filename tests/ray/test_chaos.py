@@ -3,9 +3,13 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from bench.chaos.graph import running, write_settings
 from bench.chaos.plan import Chaos
 from bench.chaos.reconcile import is_exact, read_totals, reconcile
+
+pytestmark = pytest.mark.cluster
 
 
 def test_books_agree_though_a_gateway_and_the_ledger_are_killed_under_load(tmp_path: Path) -> None:

@@ -11,8 +11,12 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from asking import eventually, ready
 from conftest import settings_file
-from launching import COMMAND, STOP_S, Served, launch
+from launching import COMMAND, Served, launch
+
+START_ENDS_S = 120
+"""Of a launcher that is told to end while it starts Ray; some seconds where cores are free."""
 
 
 def headrace(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -25,20 +29,25 @@ def headrace(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     )
 
 
-def test_ctrl_c_ends_serve_and_ray_within_its_time_and_leaves_another_ray_alone(
-    tmp_path: Path, scripted: Served
-) -> None:
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_ctrl_c_ends_serve_and_ray_and_leaves_another_ray_alone(tmp_path: Path, scripted: Served) -> None:
     fake = {"engine": "fake"}
     config = settings_file(tmp_path, specialists=fake, fallback=fake)
     served = launch("multi_lora", config, tmp_path / "stderr.log", RAY_ADDRESS=scripted.ray_address)
     processes, folder = served.processes(), Path(served.events[0]["logs"])
     assert len(processes) > 8
     assert served.ray_address != scripted.ray_address
-    assert served.stop() < STOP_S
+    served.stop()
     assert served.process.returncode == 0
-    assert not [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    eventually(lambda: not any(map(lives, processes)))
     assert not folder.parent.exists()
-    assert httpx.get(f"{scripted.url}/readyz").status_code == httpx.codes.OK
+    ready(scripted)
 
 
 def test_a_signal_to_the_whole_group_of_the_command_ends_ray_in_order(tmp_path: Path) -> None:
@@ -47,9 +56,9 @@ def test_a_signal_to_the_whole_group_of_the_command_ends_ray_in_order(tmp_path: 
     served = launch("multi_lora", config, tmp_path / "stderr.log", COMMAND)
     processes, folder = served.processes(), Path(served.events[0]["logs"]).parent
     assert folder.stat().st_mode & 0o077 == 0, "others could replace the script that Ray runs from there"
-    assert served.stop(signal.SIGTERM) < STOP_S
+    served.stop(signal.SIGTERM)
     assert served.process.returncode == 0
-    assert not [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    eventually(lambda: not any(map(lives, processes)))
     assert not folder.exists()
 
 
@@ -63,7 +72,7 @@ def test_sigterm_during_the_start_ends_it_cleanly(tmp_path: Path) -> None:
     with process.stdout:
         assert "starting" in process.stdout.readline()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(START_ENDS_S) == 0
 
 
 @pytest.mark.parametrize(
@@ -90,12 +99,20 @@ def test_a_taken_port_is_one_sentence(scripted: Served, tmp_path: Path) -> None:
     assert f"Port {port} of 127.0.0.1 is taken" in done.stderr
 
 
-def test_a_replica_that_cannot_start_is_one_sentence(tmp_path: Path) -> None:
+SCALED: dict[str, dict[str, object]] = {
+    "scaling": {"policy": "headrace", "specialists": {"engine": {"tokens_per_s": 100}}},
+    "deployments": {"specialists": {"num_cpus": 0.5, "max_replicas": 2}},
+}
+"""With these Serve is handed a config, and builds the graph in a process of its own."""
+
+
+@pytest.mark.parametrize("changes", [{}, SCALED], ids=["run", "config"])
+def test_a_replica_that_cannot_start_is_one_sentence(tmp_path: Path, changes: dict[str, dict[str, object]]) -> None:
     missing = {"model": str(tmp_path), "engine": "local"}
-    config = settings_file(tmp_path, specialists=missing, prices={"models": _prices(str(tmp_path))})
+    config = settings_file(tmp_path, specialists=missing, prices={"models": _prices(str(tmp_path))}, **changes)
     arguments = ["--graph", "multi_lora", "--config", str(config), "--json"]
     done = subprocess.run(
-        [sys.executable, "-m", "serve_app.deployments.launch", *arguments], capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "serve_app.deployments.launch", *arguments], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

@@ -73,7 +73,7 @@ def test_a_client_that_leaves_is_billed_for_what_was_generated(
 
 def test_every_model_name_answers(production: Served, openai_production: openai.OpenAI) -> None:
     names = {model.id for model in openai_production.models.list()}
-    assert names == {"auto", "router", "cascade", "base", "large", "legal", "medical", "code"}
+    assert names == {"auto", "router", "cascade", "ensemble", "base", "large", "legal", "medical", "code"}
     for name in names - {"auto"}:
         answer: Any = ask(openai_production, "Say hello.", model=name, max_tokens=4)
         assert answer.headrace["outcome"] == "accepted"

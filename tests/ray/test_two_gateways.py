@@ -1,30 +1,24 @@
 """Two gateways on one Ray: the figures on Ray's page are those of the service, each gateway's own page is not."""
 
 import concurrent.futures
-import json
 import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import openai
 import pytest
+from agents import Sums, pages_of, summed
 from asking import ask, eventually
 from conftest import client, settings_file
 from launching import Served, launch
-from prometheus_client.parser import text_string_to_metric_families
 
 HERE = Path(__file__).parent
 ASKED = ["hello there", "unsure what to say", "hello again"] * 12
 UNKNOWN_MODELS = 4
 WITHIN_S = 45.0
 """A replica sends its figures every second here, every 10 s by default."""
-
-Sums = dict[tuple[str, ...], float]
 
 
 @pytest.fixture(scope="module")
@@ -47,21 +41,7 @@ def two_gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def pages(two_gateways: Served) -> list[str]:
     """Addresses of the pages of Ray's agents, one a node."""
-    command = [sys.executable, str(HERE / "ray_pages.py"), two_gateways.ray_address]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
-    found: list[str] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def summed(pages: list[str], name: str, *labels: str) -> Sums:
-    """A metric over all nodes' pages, summed over the labels that are not named."""
-    sums: Sums = Counter()
-    for page in pages:
-        for family in text_string_to_metric_families(httpx.get(page).text):
-            for sample in family.samples:
-                if sample.name == name:
-                    sums[tuple(sample.labels[label] for label in labels)] += sample.value
-    return dict(sums)
+    return pages_of(two_gateways.ray_address)
 
 
 def tally(accounts: list[dict[str, Any]]) -> dict[str, Sums]:
@@ -77,6 +57,20 @@ def tally(accounts: list[dict[str, Any]]) -> dict[str, Sums]:
             sums["tokens"][node, "completion"] += attempt["usage"]["completion_tokens"]
             sums["cost"][node,] += attempt["cost_usd"]
     return sums
+
+
+def reaches(pages: list[str], name: str, wanted: Sums, *labels: str) -> None:
+    """Wait for a metric to have these sums: those of one moment are not all sent at once."""
+    found: list[Sums] = []
+
+    def equal() -> bool:
+        found.append(summed(pages, f"ray_headrace_{name}", *labels))
+        return bool(found[-1] == pytest.approx(wanted))
+
+    try:
+        eventually(equal, WITHIN_S)
+    except AssertionError:
+        raise AssertionError(f"{name}: {found[-1]}, and not {wanted}") from None
 
 
 def test_the_sums_of_two_gateways_agree_with_what_their_clients_were_told(
@@ -97,26 +91,29 @@ def test_the_sums_of_two_gateways_agree_with_what_their_clients_were_told(
         accounts = list(pool.map(one, range(len(ASKED))))
         list(pool.map(unknown, range(UNKNOWN_MODELS)))
     told = tally(accounts)
-    eventually(lambda: summed(pages, "ray_headrace_queries_total") == {(): len(ASKED)}, WITHIN_S)
-    assert summed(pages, "ray_headrace_queries_total", "outcome") == told["queries"]
-    assert summed(pages, "ray_headrace_attempts_total", "node", "outcome") == told["attempts"]
-    assert summed(pages, "ray_headrace_tokens_total", "node", "kind") == told["tokens"]
-    assert summed(pages, "ray_headrace_cost_usd_total", "node") == pytest.approx(told["cost"])
-    assert summed(pages, "ray_headrace_always_large_usd_total") == pytest.approx(told["large"])
-    assert summed(pages, "ray_headrace_query_seconds_count") == {(): len(ASKED)}
-    eventually(lambda: summed(pages, "ray_headrace_error_answers_total", "status") == {("404",): UNKNOWN_MODELS})
-    savings = summed(pages, "ray_headrace_savings_usd_total", "sign")
+    reaches(pages, "queries_total", {(): len(ASKED)})
+    reaches(pages, "queries_total", told["queries"], "outcome")
+    reaches(pages, "attempts_total", told["attempts"], "node", "outcome")
+    reaches(pages, "tokens_total", told["tokens"], "node", "kind")
+    reaches(pages, "cost_usd_total", told["cost"], "node")
+    reaches(pages, "always_large_usd_total", told["large"])
+    reaches(pages, "query_seconds_count", {(): len(ASKED)})
+    reaches(pages, "error_answers_total", {("404",): UNKNOWN_MODELS}, "status")
     whole = sum(told["large"].values()) - sum(told["cost"].values())
-    assert savings.get(("saved",), 0.0) - savings.get(("lost",), 0.0) == pytest.approx(whole)
+
+    def saved() -> bool:
+        savings = summed(pages, "ray_headrace_savings_usd_total", "sign")
+        return bool(savings.get(("saved",), 0.0) - savings.get(("lost",), 0.0) == pytest.approx(whole))
+
+    eventually(saved, WITHIN_S)
 
 
 def test_each_gateway_tells_its_own_state_and_none_of_them_the_whole(two_gateways: Served, pages: list[str]) -> None:
-    def states() -> Sums:
+    def both_well() -> bool:
         seen = summed(pages, "ray_headrace_journal_state", "replica", "state")
-        return seen if len({replica for replica, _ in seen}) == 2 else {}
+        return [value for (_, state), value in seen.items() if state == "ok"] == [1.0, 1.0]
 
-    assert {value for (_, state), value in eventually(states, WITHIN_S).items() if state == "ok"} == {1.0}
-    in_flight = eventually(lambda: summed(pages, "ray_headrace_queries_in_flight", "replica"), WITHIN_S)
-    assert set(in_flight.values()) == {0.0}
+    eventually(both_well, WITHIN_S)
+    eventually(lambda: set(summed(pages, "ray_headrace_queries_in_flight", "replica").values()) == {0.0}, WITHIN_S)
     own = [summed([f"{two_gateways.url}/metrics"], "headrace_queries_total").get((), 0.0) for _ in range(8)]
     assert 0 < max(own) < len(ASKED)

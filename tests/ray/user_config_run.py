@@ -10,10 +10,12 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import yaml
 
 from serve_app.config import CONFIG_ENV, load
@@ -70,16 +72,15 @@ def change_while_asked(deploy: Any, url: str, policy: Path) -> dict[str, Any]:
     return {"asked": asker.asked, "failed": asker.failed, "same_replicas": replicas() == before}
 
 
-def replicas() -> list[str]:
-    """Ids of the running replicas of all deployments."""
-    from ray import serve
-
-    app = serve.status().applications["headrace"]
-    states = {name: status.replica_states for name, status in app.deployments.items()}
-    import psutil
-
-    workers = [p.pid for p in psutil.Process().children(recursive=True) if "ServeReplica" in " ".join(p.cmdline())]
-    return [*sorted(f"{name} {sorted(state.items())}" for name, state in states.items()), *map(str, sorted(workers))]
+def replicas() -> set[tuple[int, str]]:
+    """Processes of the replicas of all deployments, with their names."""
+    found = set()
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            _, is_replica, name = " ".join(process.cmdline()).partition("ServeReplica:")
+            if is_replica:
+                found.add((process.pid, name.strip()))
+    return found
 
 
 class Asker(threading.Thread):

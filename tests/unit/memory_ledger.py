@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from serve_app.budgets import Amount, Ask, Grant
-from serve_app.budgets.leases import granted
+from serve_app.budgets.protocol import granted
+from serve_app.canary import EvidenceRecord
 from serve_app.config.prices import PricesSettings
 from serve_app.core import Answer, LedgerError
 from serve_app.keys import KeySnapshot
@@ -18,6 +19,7 @@ class MemoryLedger:
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
         self.texts: list[StoredText] = []
+        self.evidence: list[EvidenceRecord] = []
         self.snapshot = KeySnapshot()
         self.broken = False
 
@@ -56,6 +58,9 @@ class MemoryLedger:
 
     async def reclaim(self, gateway: str) -> int:
         return 0
+
+    async def adapters_evidence(self, records: Sequence[EvidenceRecord]) -> None:
+        self.evidence.extend(records)
 
     async def put_texts(self, stored: Sequence[StoredText]) -> None:
         self.texts.extend(stored)

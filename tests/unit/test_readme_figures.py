@@ -1,14 +1,16 @@
-"""The README quotes what the benches measured, and nothing else."""
+"""The README and the page of figures quote what the benches measured, and nothing else."""
 
-import importlib.util
 from pathlib import Path
 
+from bench.readme_figures import page, section
+from bench.readme_figures.__main__ import END, START
 
-def test_the_figures_are_those_of_the_result_files(repo: Path) -> None:
-    spec = importlib.util.spec_from_file_location("readme_figures", repo / "bench" / "readme_figures.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+
+def test_the_readmes_figures_are_those_of_the_result_files(repo: Path) -> None:
     readme = (repo / "README.md").read_text(encoding="utf-8")
-    quoted = readme.partition(module.START)[2].partition(module.END)[0].strip()
-    assert quoted == module.figures(), "run: python bench/readme_figures.py"
+    quoted = readme.partition(START)[2].partition(END)[0].strip()
+    assert quoted == section(), "run: python -m bench.readme_figures"
+
+
+def test_the_page_of_figures_is_of_the_result_files(repo: Path) -> None:
+    assert (repo / "docs" / "figures.md").read_text(encoding="utf-8") == page(), "run: python -m bench.readme_figures"

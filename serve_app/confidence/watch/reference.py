@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
+from serve_app.confidence.stored import Stored
 from serve_app.core import DataError
 
 NUM_QUANTILES = 101
@@ -14,10 +15,8 @@ NUM_QUANTILES = 101
 FloatArray = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 
-class Reference(BaseModel):
+class Reference(Stored):
     """The distribution of one signal in the fitting data, to a resolution of 1 %. Values may be tied."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     num_values: int = Field(ge=1, description="How many values it was made from.")
     quantiles: tuple[float, ...] = Field(

@@ -26,7 +26,10 @@ export function showAdapters(status, groups) {
   setText(byId("models-note"), `Models: ${models.join(", ")}.`);
 }
 
-function placeOf({ name, is_resident: resident }) {
+function placeOf({ name, is_resident: resident, is_pinned: pinned, canary, canary_weight: weight }) {
   if (name === null) return "base or large model";
-  return resident === null ? "" : resident ? "loaded" : "on demand";
+  const parts = resident === null ? [] : [resident ? "loaded" : "on demand"];
+  if (pinned) parts.push("pinned");
+  if (canary) parts.push(`canary ${shortVersion(canary)}, ${share(weight)}`);
+  return parts.join(" · ");
 }

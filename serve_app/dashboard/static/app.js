@@ -3,6 +3,7 @@
 import { showAdapters } from "./adapters.js";
 import { get, savedKey, forgetKey } from "./api.js";
 import { showChart, startChart } from "./chart.js";
+import { offerChecklist, startChecklist } from "./checklist.js";
 import { byId, setAttribute, setText } from "./dom.js";
 import { timeOf } from "./format.js";
 import { forgetGateways, remember, routesOf } from "./gateways.js";
@@ -73,6 +74,7 @@ function showStatus(status, routes, adapters) {
   showRoutes(routesOf(statuses), routes?.groups, status.cascade);
   showAdapters(status, adapters?.groups);
   showBudgets(status);
+  offerChecklist(status);
   showService(statuses, status);
   byId("scope").hidden = status.viewer.role !== "user";
   setText(byId("scope"), `Queries of key ${status.viewer.key_id} only`);
@@ -120,6 +122,7 @@ async function older() {
 
 startTheme();
 startChart();
+startChecklist();
 startKeys(startOver);
 byId("ranges").addEventListener("change", refresh);
 byId("older").addEventListener("click", older);

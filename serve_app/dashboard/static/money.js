@@ -7,7 +7,7 @@ const LEVERS = {
   cascade: "Routing and cascade",
   cache: "Response cache",
   prefix: "Prompt cache",
-  tier: "Flex tier",
+  tier: "Service tier",
 };
 
 /** Parts of always-large: what was paid, then each lever. A lever of exactly nothing is left out, the cascade never. */

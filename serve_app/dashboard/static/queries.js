@@ -5,6 +5,7 @@ import { count, duration, exactly, share, shortVersion, usd, when } from "./form
 
 const OUTCOMES = {
   accepted: ["ok", "answered"],
+  counted: ["idle", "counted in the ensemble"],
   escalated: ["idle", "dropped for the large model"],
   cancelled: ["idle", "cancelled"],
   failed: ["bad", "failed"],
@@ -129,7 +130,7 @@ function factsOf(account) {
     ["Decision", account.reason],
     ["First token", account.first_token_ms === null ? null : `${duration(account.first_token_ms)}, whole answer ${duration(account.ms)}`],
     ["Money", `cost ${usd(account.cost_usd)}, always-large ${large}, saved ${usd(account.saved_usd)}`],
-    ["Tier", account.tier === "flex" ? "flex" : null],
+    ["Tier", account.tier === "default" ? null : account.tier],
     ["Shadow of", account.shadow_of],
     ["Prices", account.price_version],
     ["Gateway", account.gateway],

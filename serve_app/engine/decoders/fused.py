@@ -79,7 +79,7 @@ class FusedDecoder:
         self._head = make_linear("packed" if parts.linear == "int4" else parts.linear, [model.lm_head])
         self._norm: torch.Tensor = model.model.norm.weight
         self._layers = [
-            self._layer(model, layer, slots, parts)
+            self._layer(layer, slots, parts)
             for layer, slots in zip(model.model.layers, parts.cache.layers, strict=True)
         ]
         settle([self._head, *(product.base for layer in self._layers for product in layer.products())])
@@ -108,7 +108,7 @@ class FusedDecoder:
         self._kernels.lora(x, out, product.site, step)
         return out
 
-    def _layer(self, model: Any, layer: Any, slots: SlotLayer, parts: Parts) -> _Layer:
+    def _layer(self, layer: Any, slots: SlotLayer, parts: Parts) -> _Layer:
         products = []
         for parent, names in _GROUPS:
             modules = [layer.get_submodule(f"{parent}.{name}") for name in names]

@@ -37,7 +37,7 @@ class PlainKernels:
         """See Kernels. Runs of the same length, as in decode, go through one batched product."""
         runs = [run for run in step.runs if run.adapter_slot in site.users]
         for length in {run.end - run.first for run in runs}:
-            _add(x, out, site, [run for run in runs if run.end - run.first == length], length)
+            _add(x, out, site, [run for run in runs if run.end - run.first == length])
 
     def attend(
         self, qkv: torch.Tensor, rotary: Rotary | None, layer: SlotLayer, step: Step, heads: Heads
@@ -63,8 +63,8 @@ class PlainKernels:
         return logit_stats(logits)
 
 
-def _add(x: torch.Tensor, out: torch.Tensor, site: Site, runs: Sequence[Run], length: int) -> None:
-    """Add what the adapters of `runs`, each `length` tokens long, make of their tokens."""
+def _add(x: torch.Tensor, out: torch.Tensor, site: Site, runs: Sequence[Run]) -> None:
+    """Add what the adapters of `runs`, all of the same length, make of their tokens."""
     tokens = torch.tensor([list(range(run.first, run.end)) for run in runs], device=x.device)
     slots = torch.tensor([run.adapter_slot for run in runs], device=x.device)
     picked = x[tokens]  # [runs, length, in]

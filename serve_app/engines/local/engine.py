@@ -7,18 +7,18 @@ import itertools
 import logging
 import threading
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, closing, nullcontext
-from dataclasses import dataclass
+from contextlib import ExitStack, aclosing, closing, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import torch
 
-from serve_app.adapters import AdapterSpec, content_digest
+from serve_app.adapters import AdapterSpec, content_digest, load, verify
 from serve_app.catalogue import ModelFiles, cache_dir
-from serve_app.core import AdapterError, Call, Delta, EngineError, EngineInfo, ModelNotFound, RequestError
+from serve_app.core import AdapterError, Call, Delta, EngineError, EngineInfo, Group, HeadraceError, MemberDelta
 from serve_app.engine.assembly import Assembly, assemble, make_loop
 from serve_app.engine.bank import LoraPair
 from serve_app.engine.gate import CoreGate
@@ -27,11 +27,21 @@ from serve_app.engine.loader import AdapterLoader
 from serve_app.engine.loop import EngineLoop, Gate
 from serve_app.engine.options import EngineOptions
 from serve_app.engine.request import Request
-from serve_app.engines.local.prompt import PromptEncoder
-from serve_app.engines.local.sampling import resolve
-from serve_app.engines.local.stream import DeltaStream
+from serve_app.engines.groups import check_group
+from serve_app.engines.local.lock_step import common_sampling, in_lock_step
+from serve_app.engines.local.stream import DeltaStream, read_together
+from serve_app.engines.prompt import PromptEncoder
+from serve_app.engines.sampling import Sampling, resolve
+from serve_app.engines.versions import Versions
 
 _log = logging.getLogger(__name__)
+
+_RESIDENT_WITHIN_S = 10.0
+"""So long a pin waits for rows of others to leave a place to its version; it is loaded later where they do not."""
+_POLL_S = 0.01
+
+_Asked = tuple[Request, DeltaStream]
+"""What a call asks of the loop, and where its answer comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +54,24 @@ class _Running:
 
 
 class LocalEngine:
-    """A core.Engine. `await start()` before the first call, `await close()` at the end; both may be called once.
+    """A core.GroupEngine. `await start()` before the first call, `await close()` at the end; both may be called once.
 
-    Adapters must have been verified against the model (adapters.verify); here only their tensors are checked. They may
-    be added, replaced, pinned and removed while calls are answered: a call keeps the version it began with.
+    Adapters must have been verified against the model (adapters.verify); here only their tensors are checked. It is an
+    AdapterHost: versions come and go while calls are answered.
     """
 
     def __init__(self, model: ModelFiles, adapters: Sequence[AdapterSpec], options: EngineOptions) -> None:
         self._model = model
         self._options = options
-        self._adapters = {adapter.name: adapter for adapter in adapters}
-        """The version that new calls get, by name."""
-        if len(self._adapters) < len(adapters):
+        names = {adapter.name: adapter.version for adapter in adapters}
+        if len(names) < len(adapters):
             raise EngineError(f"two adapters have the same name: {sorted(one.name for one in adapters)}")
+        self._versions = Versions(self._forget)
+        for adapter in adapters:
+            self._versions.add(adapter)
+        self._versions.set_live(names)
         self._specs = {adapter.version: adapter for adapter in adapters}
-        """All versions that the engine's loop knows."""
-        self._calls: Counter[str] = Counter()
-        """Version -> calls in flight: a version that was replaced stays until the last of them ends."""
+        """All versions that the engine's loop knows: those held, and those dropped that calls still use."""
         self._serial = itertools.count()
         self._running: _Running | None = None
         self._closing = threading.Event()
@@ -86,32 +97,8 @@ class LocalEngine:
     async def generate(self, call: Call) -> AsyncIterator[Delta]:
         """See core.Engine. Deltas that come faster than they are read are merged."""
         running = self._started()
-        adapter = self._adapter(call.adapter)
-        manifest = adapter.manifest if adapter is not None else None
-        version = adapter.version if adapter is not None else None
-        sampling = resolve(call.sampling, manifest, self._options)
-        context = running.assembly.context
-        deadline_s = None if call.timeout_s is None else time.monotonic() + call.timeout_s
-        if version is not None:
-            self._calls[version] += 1
-        try:
-            prompt_ids = await asyncio.to_thread(running.encoder.encode, call, manifest, context)
-            _check_known(prompt_ids, running)
-            stream = DeltaStream(running.encoder.tokenizer, sampling.stop, version)
-            request = Request(
-                request_id=f"{call.call_id}/{next(self._serial)}",  # a call_id may come twice; a row may not
-                prompt_ids=prompt_ids,
-                max_tokens=min(sampling.max_tokens, context - len(prompt_ids)),
-                sink=stream,
-                adapter=version,
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                seed=call.sampling.seed,
-                top_logprobs=call.sampling.top_logprobs,
-                key=call.key_id,
-                priority=call.priority,
-                deadline_s=deadline_s,
-            )
+        with ExitStack() as held:
+            request, stream = await self._asked(call, held)
             running.loop.submit(request)
             try:
                 while True:
@@ -121,92 +108,178 @@ class LocalEngine:
                         return
             finally:
                 running.loop.cancel(request.request_id)
-        finally:
-            if version is not None:
-                self._calls[version] -= 1
-                self._forget_if_unused(version)
+
+    async def generate_group(self, group: Group) -> AsyncGenerator[MemberDelta]:
+        """See core.GroupEngine. All members are queued at once, or none, so that they share each forward pass.
+
+        In lock step all answer as the first call asks, up to the first stop string of any member or the earliest
+        deadline, and an error of one is raised and ends them all. Raises EngineError for more members than there are
+        rows, or more adapters than there are slots for them.
+        """
+        check_group(group)
+        running, ready = self._started(), asyncio.Event()
+        with ExitStack() as held:
+            asked, refused = await self._asked_together(group, held, ready)
+            for member, error in refused.items():
+                if group.lock_step:
+                    raise error
+                yield MemberDelta(member, error=error)
+            requests = [request for request, _ in asked.values()]
+            running.loop.submit(*(in_lock_step(requests, group.weights) if group.lock_step else requests))
+            try:
+                streams = {member: stream for member, (_, stream) in asked.items()}
+                async with aclosing(read_together(streams, ready)) as deltas:
+                    async for delta in deltas:
+                        if delta.error is not None and group.lock_step:
+                            raise delta.error
+                        yield delta
+            finally:
+                for request in requests:
+                    running.loop.cancel(request.request_id)
+
+    async def _asked(
+        self, call: Call, held: ExitStack, sampling: Sampling | None = None, ready: asyncio.Event | None = None
+    ) -> _Asked:
+        """What a call asks of the loop; its adapter is in use until `held` is closed. `sampling` None: the call's."""
+        running = self._started()
+        deadline_s = None if call.timeout_s is None else time.monotonic() + call.timeout_s
+        adapter = self._versions.find(call.adapter, call.adapter_version)
+        manifest = adapter.manifest if adapter is not None else None
+        version = adapter.version if adapter is not None else None
+        sampling = sampling or resolve(call.sampling, manifest, self._options)
+        context = running.assembly.context
+        held.enter_context(self._versions.used(adapter))
+        prompt_ids = await asyncio.to_thread(running.encoder.encode, call, manifest, context)
+        running.encoder.check_known(prompt_ids, running.assembly.vocab)
+        stream = DeltaStream(running.encoder.tokenizer, sampling.stop, version, ready)
+        request = Request(
+            request_id=f"{call.call_id}/{next(self._serial)}",  # a call_id may come twice; a row may not
+            prompt_ids=prompt_ids,
+            max_tokens=min(sampling.max_tokens, context - len(prompt_ids)),
+            sink=stream,
+            adapter=version,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=call.sampling.seed,
+            top_logprobs=call.sampling.top_logprobs,
+            key=call.key_id,
+            priority=call.priority,
+            deadline_s=deadline_s,
+        )
+        return request, stream
+
+    async def _asked_together(
+        self, group: Group, held: ExitStack, ready: asyncio.Event
+    ) -> tuple[dict[int, _Asked], dict[int, HeadraceError]]:
+        """What the members ask of the loop, by place in the group, and why the others cannot be asked."""
+        sampling = None
+        if group.lock_step:
+            found = [(call, self._versions.find(call.adapter, call.adapter_version)) for call in group.calls]
+            sampling = common_sampling(
+                [
+                    resolve(call.sampling, adapter.manifest if adapter else None, self._options)
+                    for call, adapter in found
+                ]
+            )
+        outcomes = await asyncio.gather(
+            *(self._asked(call, held, sampling, ready) for call in group.calls), return_exceptions=True
+        )
+        asked: dict[int, _Asked] = {}
+        refused: dict[int, HeadraceError] = {}
+        for member, outcome in enumerate(outcomes):
+            if isinstance(outcome, HeadraceError):
+                refused[member] = outcome
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                asked[member] = outcome
+        return asked, refused
 
     async def info(self) -> EngineInfo:
         """See core.Engine."""
         running = self._started()
         load, assembly = running.loop.load(), running.assembly
-        resident = load.resident_adapters
-        return EngineInfo(
-            model=self._model.alias,
-            max_context_tokens=assembly.context,
-            adapters={name: adapter.version for name, adapter in self._adapters.items()},
-            warm_adapters=tuple(name for name, adapter in self._adapters.items() if adapter.manifest.temperature),
-            longest_answers={
-                name: longest for name, adapter in self._adapters.items() if (longest := adapter.manifest.max_tokens)
-            },
+        resident, live = load.resident_adapters, self._versions.live
+        return replace(
+            self._versions.info(self._model.alias, assembly.context),
             dtype=str(assembly.choice.dtype).removeprefix("torch."),
             device=str(assembly.choice.device),
             active_rows=load.active_rows,
             waiting_calls=load.waiting_requests,
-            resident_adapters=tuple(name for name, adapter in self._adapters.items() if adapter.version in resident),
+            resident_adapters=tuple(name for name, adapter in live.items() if adapter.version in resident),
+            pinned_adapters=tuple(name for name, one in live.items() if one.version in load.pinned_adapters),
+            adapter_loads=load.adapter_loads,
             cache_bytes=assembly.slot_bytes * assembly.num_slots,
             cached_tokens=load.cached_tokens,
             prompt_tokens=load.prefixes.prompt_tokens,
             reused_tokens=load.prefixes.reused_tokens,
         )
 
-    async def add_adapter(self, adapter: AdapterSpec, pinned: bool = False) -> None:
-        """Serve an adapter, or a new version under a known name, from the next call on. Raises AdapterError.
+    def read_adapter(self, folder: Path, name: str, base_override: bool) -> AdapterSpec:
+        """See AdapterHost."""
+        return verify(load(folder, name), self._model, base_override)
 
-        Its tensors are checked first, off the engine's thread; traffic goes on meanwhile. Calls that have begun on an
-        older version are answered by it. A version that replaces a pinned one is pinned.
-        """
+    async def add_version(self, adapter: AdapterSpec) -> None:
+        """See AdapterHost. Its tensors are checked first, off the engine's thread; traffic goes on meanwhile."""
         running = self._started()
         if adapter.manifest.chat_template is not None:
             running.encoder.check(adapter)
         await asyncio.to_thread(_check, adapter, running.assembly.target)
-        before = self._adapters.get(adapter.name)
-        inherited = before is not None and running.loop.adapter_pinned(before.version)
-        if before is not None and inherited:  # two pinned versions of one name might not find room
-            running.loop.pin_adapter(before.version, False)
+        is_known = adapter.version in self._specs
         self._specs[adapter.version] = adapter
+        self._versions.add(adapter)
+        if not is_known or running.loop.residence(adapter.version).error is not None:
+            running.loop.add_adapter(adapter.version)
+        if len(self._specs) <= self._options.adapter_slots:  # it pushes nobody out
+            running.loop.preload_adapter(adapter.version)
+
+    async def pin_version(self, version: str, pinned: bool) -> None:
+        """See AdapterHost. A pin moves from the live version of its name where there is no room for two."""
+        loop = self._started().loop
         try:
-            running.loop.add_adapter(adapter.version, pinned or inherited)
+            loop.pin_adapter(version, pinned)
         except AdapterError:
-            self._forget_if_unused(adapter.version)
-            raise
-        self._adapters[adapter.name] = adapter
-        if before is not None and before.version != adapter.version:
-            self._forget_if_unused(before.version)
+            replaced = self._replaced_by(version)
+            for before in replaced:
+                loop.pin_adapter(before, False)
+            try:
+                loop.pin_adapter(version, pinned)
+            except AdapterError:
+                for before in replaced:
+                    loop.pin_adapter(before, True)
+                raise
+        ends_s = time.monotonic() + _RESIDENT_WITHIN_S
+        while pinned and loop.residence(version).state != "resident" and time.monotonic() < ends_s:
+            if (error := loop.residence(version).error) is not None:
+                loop.pin_adapter(version, False)
+                raise AdapterError(str(error)) from error
+            await asyncio.sleep(_POLL_S)
 
-    async def remove_adapter(self, name: str) -> None:
-        """Serve it no more; calls that have begun are answered. Raises ModelNotFound."""
-        adapter = self._adapter(name)
-        assert adapter is not None
-        del self._adapters[name]
-        self._forget_if_unused(adapter.version)
+    async def drop_version(self, name: str, version: str) -> None:
+        """See AdapterHost."""
+        self._versions.drop(name, version)
 
-    async def pin_adapter(self, name: str, pinned: bool) -> None:
-        """Keep an adapter resident, or let it be evicted again. Raises ModelNotFound, or AdapterError if all slots are
-        pinned."""
-        adapter = self._adapter(name)
-        assert adapter is not None
-        self._started().loop.pin_adapter(adapter.version, pinned)
+    async def set_live(self, names: Mapping[str, str]) -> None:
+        """See AdapterHost."""
+        self._versions.set_live(names)
+
+    def _replaced_by(self, version: str) -> list[str]:
+        """The live versions, if they are pinned, of the names that hold this one too."""
+        loop = self._started().loop
+        return [
+            live.version
+            for name, live in self._versions.live.items()
+            if live.version != version and self._versions.holds(version, name) and loop.residence(live.version).pinned
+        ]
 
     def _started(self) -> _Running:
         if self._running is None:
             raise EngineError(f"the engine of {self._model.alias} has not started; await start() first")
         return self._running
 
-    def _adapter(self, name: str | None) -> AdapterSpec | None:
-        if name is None:
-            return None
-        if name not in self._adapters:
-            known = ", ".join(self._adapters) or "none"
-            raise ModelNotFound(f"no adapter is named {name!r}; this engine has: {known}", "model", "model_not_found")
-        return self._adapters[name]
-
-    def _forget_if_unused(self, version: str) -> None:
-        """Let go of a version that no name stands for and no call uses."""
-        current = any(adapter.version == version for adapter in self._adapters.values())
-        if not current and not self._calls[version] and self._specs.pop(version, None) is not None:
-            del self._calls[version]
-            self._started().loop.remove_adapter(version)
+    def _forget(self, version: str) -> None:
+        del self._specs[version]
+        self._started().loop.remove_adapter(version)
 
     def _work(self, ready: Future[None]) -> None:
         """The engine's thread. Threads are set here because OpenMP counts them per calling thread."""
@@ -234,14 +307,14 @@ class LocalEngine:
         options, path = self._options, self._model.path
         read_config(path)  # it says better than the tokenizer that a folder is no model's
         encoder = PromptEncoder(path)
-        for adapter in self._adapters.values():
+        for adapter in self._versions.live.values():
             if adapter.manifest.chat_template is not None:
                 encoder.check(adapter)
         with gate():  # another engine at work would spoil the timing of the probe
             assembly = assemble(path, options, cache_dir() / "kernels")
             assembly.runner.warm_up()
         _log.info("%s: %s", self._model.alias, assembly)
-        for adapter in self._adapters.values():
+        for adapter in self._versions.live.values():
             _read(adapter, assembly.target)
         loader = AdapterLoader(
             partial(self._load_adapter, assembly),
@@ -250,9 +323,9 @@ class LocalEngine:
         )
         stack.callback(loader.close)
         loop = make_loop(assembly, loader.request, encoder.end_ids, gate, options.draft_tokens)
-        for adapter in self._adapters.values():
+        for adapter in self._versions.live.values():
             loop.add_adapter(adapter.version)
-        for adapter in itertools.islice(self._adapters.values(), options.adapter_slots):
+        for adapter in itertools.islice(self._versions.live.values(), options.adapter_slots):
             loop.preload_adapter(adapter.version)
         return _Running(loop, encoder, assembly)
 
@@ -263,14 +336,6 @@ class LocalEngine:
         if adapter is None:
             raise AdapterError(f"adapter {version} was removed while it was loaded")
         assembly.bank.write(slot, _read(adapter, assembly.target))
-
-
-def _check_known(prompt_ids: Sequence[int], running: _Running) -> None:
-    """Raise RequestError for a token that the model has no embedding for: in a step, it would fail every row there."""
-    highest = max(prompt_ids)
-    if highest >= running.assembly.vocab:
-        text = running.encoder.tokenizer.id_to_token(highest)
-        raise RequestError(f"this model was not made for the token {text!r}; leave it out of the prompt")
 
 
 def _check(adapter: AdapterSpec, target: Target) -> None:

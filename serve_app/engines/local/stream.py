@@ -1,16 +1,16 @@
-"""Carries the deltas of one call from the engine's thread to an event loop, merging those the reader is late for."""
+"""Carries the deltas of calls from the engine's thread to an event loop, merging those the reader is late for."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 
 from tokenizers import Tokenizer
 
-from serve_app.core import Delta, FinishReason, HeadraceError, TokenStat, Usage
+from serve_app.core import Delta, FinishReason, HeadraceError, MemberDelta, TokenStat, Usage
 from serve_app.engine.request import SampledToken
-from serve_app.engines.local.text import TextStream
+from serve_app.engines.text import TextStream, token_text
 
 
 class DeltaStream:
@@ -20,12 +20,19 @@ class DeltaStream:
     The end token is in `tokens` with empty text.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str], adapter_version: str | None) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        stop: Sequence[str],
+        adapter_version: str | None,
+        ready: asyncio.Event | None = None,
+    ) -> None:
+        """`ready` is set when there is something to take; streams that are read together share one."""
         self._tokenizer = tokenizer
         self._text = TextStream(tokenizer, stop)
         self._version = adapter_version
         self._loop = asyncio.get_running_loop()
-        self._ready = asyncio.Event()
+        self._ready = ready or asyncio.Event()
         self._lock = threading.Lock()
         self._pending: list[Delta] = []
         self._error: HeadraceError | None = None
@@ -46,14 +53,18 @@ class DeltaStream:
 
     async def next(self) -> Delta:
         """Wait for the next delta: all that is pending, as one. Raises the error once what came before it is read."""
-        await self._ready.wait()
+        while (delta := self.take()) is None:
+            await self._ready.wait()
+            self._ready.clear()  # before it is looked at: what comes afterwards sets it again
+        return delta
+
+    def take(self) -> Delta | None:
+        """What is pending, as one delta; None: nothing yet. Raises the error once what came before it is taken."""
         with self._lock:
             pending, self._pending = self._pending, []
             if not pending and self._error is not None:
                 raise self._error
-            if self._error is None:
-                self._ready.clear()
-        return merge(pending)
+        return merge(pending) if pending else None
 
     def _hand_over(self, delta: Delta | None, error: HeadraceError | None) -> None:
         with self._lock:
@@ -67,16 +78,33 @@ class DeltaStream:
     def _stat(self, token: SampledToken) -> TokenStat:
         return TokenStat(
             token_id=token.token_id,
-            text=self._decode(token.token_id, skip_special=True),
+            text=token_text(self._tokenizer, token.token_id, skip_special=True),
             logprob=token.logprob,
             entropy=token.entropy,
             margin=token.margin,
-            top=tuple((self._decode(token_id, skip_special=False), logprob) for token_id, logprob in token.top),
+            top=tuple((token_text(self._tokenizer, one, skip_special=False), logprob) for one, logprob in token.top),
         )
 
-    def _decode(self, token_id: int, skip_special: bool) -> str:
-        text: str = self._tokenizer.decode([token_id], skip_special_tokens=skip_special)
-        return text
+
+async def read_together(streams: Mapping[int, DeltaStream], ready: asyncio.Event) -> AsyncGenerator[MemberDelta]:
+    """What comes of streams that share `ready`, each to its last delta or its error, as its member's."""
+    unfinished = dict(streams)
+    while unfinished:
+        for member, stream in tuple(unfinished.items()):
+            try:
+                delta = stream.take()
+            except HeadraceError as error:
+                del unfinished[member]
+                yield MemberDelta(member, error=error)
+                continue
+            if delta is None:
+                continue
+            if delta.finish_reason is not None:
+                del unfinished[member]
+            yield MemberDelta(member, delta)
+        if unfinished:
+            await ready.wait()
+            ready.clear()
 
 
 def merge(deltas: Sequence[Delta]) -> Delta:

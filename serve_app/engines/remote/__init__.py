@@ -4,7 +4,6 @@ engine.py    RemoteEngine: which server answers, retries, deadlines
 tries.py     of one call: rounds over the servers, waits, and what to say when nobody answers
 server.py    one server: its connections, its rate limit, its breaker; one streamed answer
 breaker.py   closed, open, half-open
-places.py    how many calls are under way at once, and who is next
 asking.py    a Call as a request body; what a server turned out not to take
 answer.py    events as Deltas
 stats.py     TokenStats from reported log-probabilities, and how far they can be trusted

@@ -16,6 +16,7 @@ _OWN_WISHES = ("stream_options", "top_logprobs", "logprobs")
 """What is asked for although no caller did: a server that refuses one of these is asked without it."""
 _TOO_LONG = re.compile(r"context (length|size|window)|too many tokens|prompt is too long", re.IGNORECASE)
 _CONTEXT = re.compile(r"(?:context (?:length|size|window)[^\d]{0,40}|the context holds )(\d+)", re.IGNORECASE)
+_MOST_TOKENS = re.compile(r"max_tokens=\d+ cannot be greater than max_model_len=(\d+)")
 _PROMPT = re.compile(
     r"the prompt has (\d+) tokens|\((\d+) in (?:the |your )?(?:messages|prompt)"
     r"|(?:has|contains at least) (\d+) input tokens|resulted in (\d+) tokens"
@@ -150,6 +151,16 @@ def lengths_of(refusal: Refusal) -> Lengths | None:
         _whole(told.get("n_prompt_tokens")) or _found(_PROMPT, refusal.message),
         _whole(told.get("n_ctx")) or _found(_CONTEXT, refusal.message),
     )
+
+
+def most_tokens(refusal: Refusal) -> int | None:
+    """The longest answer that a server takes an order for, in tokens, where it refused a longer one; vLLM's words.
+
+    >>> most_tokens(Refusal(400, "max_tokens=256 cannot be greater than max_model_len=128. Please request fewer"))
+    127
+    """
+    context = _found(_MOST_TOKENS, refusal.message)
+    return context - 1 if context else None
 
 
 def too_long(ask: Ask, lengths: Lengths, context_tokens: int) -> PromptTooLong:

@@ -50,8 +50,14 @@ class Permit:
 class Breaker:
     """Of one server."""
 
-    def __init__(self, settings: BreakerSettings, clock: Callable[[], float] = time.monotonic) -> None:
-        self._settings, self._clock = settings, clock
+    def __init__(
+        self,
+        settings: BreakerSettings,
+        clock: Callable[[], float] = time.monotonic,
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_close` is called when a trial ended well."""
+        self._settings, self._clock, self._on_close = settings, clock, on_close
         self._num_failures = 0
         """In a row, while closed."""
         self._open_until_s: float | None = None
@@ -84,6 +90,7 @@ class Breaker:
     def _close(self) -> None:
         self._num_failures, self._open_until_s, self._open_s = 0, None, self._settings.open_s
         self._on_trial = False
+        self._on_close()
 
     def _succeeded(self) -> None:
         if self._open_until_s is None:  # else it is an answer that began before the failures

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import aclosing
 
 from serve_app.config.nodes import NodeSettings
 from serve_app.core import (
     Call,
     ConfigError,
-    DeadlineExceeded,
     Delta,
     EngineError,
     EngineInfo,
-    ModelNotFound,
-    Usage,
 )
+from serve_app.engines.adapters import named_adapter
+from serve_app.engines.deadline import in_time
+from serve_app.engines.places import Places
 from serve_app.engines.remote.asking import Ask, ask_of
 from serve_app.engines.remote.breaker import Permit
 from serve_app.engines.remote.faults import ServerFault
 from serve_app.engines.remote.models import context_tokens
-from serve_app.engines.remote.places import Places
 from serve_app.engines.remote.server import Server
-from serve_app.engines.remote.tries import Tries
+from serve_app.engines.remote.tries import Tries, WaitCause
+from serve_app.engines.tally import PromptTally
+from serve_app.engines.versions import no_version
+from serve_app.telemetry import instruments as its
+from serve_app.telemetry.instruments import Reading
 
 _LOG = logging.getLogger(__name__)
 
@@ -56,7 +59,8 @@ class RemoteEngine:
         self._servers = [Server(one, node.remote, node.max_context_tokens) for one in node.remote.servers]
         self._places = Places(node.max_rows, node.max_waiting)
         self._context_tokens = node.max_context_tokens
-        self._prompt_tokens = self._reused_tokens = 0
+        self._tally = PromptTally()
+        self._waited_s: dict[WaitCause, float] = {"rate_limit": 0.0, "backoff": 0.0}
 
     async def start(self) -> None:
         """Ask every server what it knows of its model. A server that is away is no hindrance."""
@@ -69,33 +73,17 @@ class RemoteEngine:
 
     async def generate(self, call: Call) -> AsyncGenerator[Delta]:
         """See core.Engine. Closing the iterator closes the connection to the server at once."""
-        if call.adapter is not None and call.adapter not in self._adapters:
-            known = ", ".join(self._adapters) or "none"
-            message = f"no adapter is named {call.adapter!r}; this engine has: {known}"
-            raise ModelNotFound(message, "model", "model_not_found")
+        named_adapter(self._adapters, call.adapter)
+        if call.adapter is not None and not any(server.serves(call) for server in self._servers):
+            raise no_version(call.adapter, call.adapter_version or "")
         ask = ask_of(call, self._node, self._remote.top_logprobs)
         allowed_s = self._remote.timeout_s if call.timeout_s is None else min(call.timeout_s, self._remote.timeout_s)
         deadline_s = asyncio.get_running_loop().time() + allowed_s
-        usage = Usage()
-        async with aclosing(self._placed(ask, deadline_s)) as deltas:
-            try:
-                while True:
-                    try:
-                        async with asyncio.timeout_at(deadline_s) as time_left:
-                            delta = await anext(deltas, None)
-                    except TimeoutError:
-                        if not time_left.expired():
-                            raise
-                        raise DeadlineExceeded(
-                            f"{self._node.model} did not answer within {allowed_s:g} s; allow more time"
-                        ) from None
-                    if delta is None:
-                        return
-                    usage = delta.usage
-                    yield delta
-            finally:
-                self._prompt_tokens += usage.prompt_tokens
-                self._reused_tokens += usage.cached_tokens
+        too_late = f"{self._node.model} did not answer within {allowed_s:g} s; allow more time"
+        timed = in_time(self._placed(ask, deadline_s), deadline_s, too_late)
+        async with aclosing(self._tally.count(timed)) as deltas:
+            async for delta in deltas:
+                yield delta
 
     async def info(self) -> EngineInfo:
         """See core.Engine. Asks nobody and never fails: a server that is away is no reason to replace this replica."""
@@ -108,15 +96,25 @@ class RemoteEngine:
             active_rows=self._places.num_active,
             waiting_calls=self._places.num_waiting,
             resident_adapters=tuple(self._adapters),
-            prompt_tokens=self._prompt_tokens,
-            reused_tokens=self._reused_tokens,
+            prompt_tokens=self._tally.prompt_tokens,
+            reused_tokens=self._tally.reused_tokens,
         )
+
+    def readings(self) -> Iterator[Reading]:
+        """See `telemetry.instruments.Instrumented`: what only this replica knows of its servers."""
+        for server in self._servers:
+            for outcome, num_calls in server.num_calls.items():
+                yield Reading(its.REMOTE_CALLS, num_calls, (server.name, outcome))
+            yield Reading(its.REMOTE_RETRIES, server.num_retries, (server.name,))
+            yield Reading(its.REMOTE_OPEN, server.breaker.state != "closed", (server.name,))
+        for cause, seconds in self._waited_s.items():
+            yield Reading(its.REMOTE_WAITS, seconds, (cause,))
 
     async def _placed(self, ask: Ask, deadline_s: float) -> AsyncGenerator[Delta]:
         """One place among `max_rows`; then server after server, until one answers."""
         async with self._places.place(ask.call.priority):
-            servers = [server for server in self._servers if server.serves(ask.call.adapter)]
-            tries = Tries(servers, self._remote, deadline_s, self._sleep)
+            servers = [server for server in self._servers if server.serves(ask.call)]
+            tries = Tries(servers, self._remote, deadline_s, self._sleep, self._waited_s)
             while True:
                 server, permit = await tries.next()
                 sent = False

@@ -6,19 +6,20 @@ import asyncio
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import httpx
 
 from serve_app.config.remote import RemoteServer, RemoteSettings
-from serve_app.core import Delta, RequestError
+from serve_app.core import Call, Delta, RequestError
 from serve_app.endpoints import Refusal, api_root, key_of, rate_limit_wait_s, read_refusal, retry_after_s
 from serve_app.endpoints.refusal import refusal_of
 from serve_app.engines.remote.answer import AnswerReader, ErrorEvent, NoEvent
-from serve_app.engines.remote.asking import Ask, Dialect, lengths_of, too_long
+from serve_app.engines.remote.asking import Ask, Dialect, lengths_of, most_tokens, too_long
 from serve_app.engines.remote.breaker import Breaker, Permit
 from serve_app.engines.remote.events import EventTooLong, event_data
 from serve_app.engines.remote.faults import ServerFault, fault_of
@@ -36,6 +37,11 @@ _END_WAIT_S = 0.05
 _MOST_REPHRASED = 5
 """Times that a request is put in another way before its refusal counts."""
 _LONGEST_ERROR = 65_536
+
+
+Outcome = Literal["answered", "failed", "broken_off", "limited", "refused", "rejected", "abandoned"]
+"""What became of asking a server: what `faults.Kind` says, where no token came; `broken_off` where one had; `rejected`,
+a mistake of the caller's; `abandoned`, the caller left or its time was over."""
 
 
 class _Unanswered(Exception):
@@ -57,8 +63,14 @@ class Server:
         self.settings, self._remote, self._context_tokens = server, remote, context_tokens
         self.root = api_root(server.base_url)
         self.name = f"{server.model} at {httpx.URL(self.root).netloc.decode()}"
-        self.breaker = Breaker(remote.breaker)
+        self.breaker = Breaker(
+            remote.breaker, on_close=lambda: _LOG.warning("%s answers again, and is asked as before", self.name)
+        )
         self.last_fault = ""
+        self.num_calls: Counter[Outcome] = Counter()
+        """Times that it was asked, by what came of it."""
+        self.num_retries = 0
+        """Of these, how many were not the first of their call."""
         self._dialect = Dialect(server)
         self._paused_until_s = 0.0
         """On the monotonic clock: its rate limit is used up until then."""
@@ -78,28 +90,38 @@ class Server:
         """Seconds until its rate limit is renewed."""
         return max(0.0, self._paused_until_s - time.monotonic())
 
-    def serves(self, adapter: str | None) -> bool:
-        """Whether calls for this adapter, or for none, may go here."""
-        return adapter is None or adapter in self.settings.adapters
+    def serves(self, call: Call) -> bool:
+        """Whether this call may go here: for no adapter, or one that the server has, in the version that is wanted."""
+        if call.adapter is None:
+            return True
+        version = self.settings.adapters.get(call.adapter)
+        return version is not None and call.adapter_version in (None, version)
 
     async def stream(self, ask: Ask, permit: Permit) -> AsyncGenerator[Delta]:
         """The server's answer. Closing it closes the connection at once.
 
         Raises ServerFault, before or between deltas, or RequestError for what the caller did wrong.
         """
+        outcome: Outcome = "abandoned"
+        begun = False
         try:
             async with aclosing(self._rephrasing(ask, permit)) as deltas:
                 async for delta in deltas:
+                    begun = True
                     yield delta
             permit.succeeded()
+            outcome = "answered"
         except RequestError:
             permit.succeeded()
+            outcome = "rejected"
             raise
         except ServerFault as fault:
             self._note(fault, permit)
+            outcome = "broken_off" if begun else fault.kind
             raise
         finally:
             permit.release()
+            self.num_calls[outcome] += 1
 
     def _note(self, fault: ServerFault, permit: Permit) -> None:
         self.last_fault = str(fault)
@@ -124,8 +146,10 @@ class Server:
                 return
             except _Unanswered as unanswered:
                 refusal, sent = unanswered.refusal, unanswered.sent
-            lengths = lengths_of(refusal)
-            if lengths is not None:
+            lengths, most = lengths_of(refusal), most_tokens(refusal)
+            if most is not None and most < max_tokens:
+                max_tokens = most
+            elif lengths is not None:
                 room = (lengths.context or 0) - (lengths.prompt or 0)
                 if lengths.prompt is None or not 0 < room < max_tokens:
                     raise too_long(ask, lengths, self._context_tokens)

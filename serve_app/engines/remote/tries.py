@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal
 
 from serve_app.config.remote import RemoteSettings
 from serve_app.core import EngineError, HeadraceError, Overloaded
@@ -14,6 +15,8 @@ from serve_app.engines.remote.faults import ServerFault
 from serve_app.engines.remote.server import Server
 
 _LONGEST_BACKOFF_S = 30.0
+
+WaitCause = Literal["rate_limit", "backoff"]
 
 
 class Tries:
@@ -28,9 +31,11 @@ class Tries:
         settings: RemoteSettings,
         deadline_s: float,
         sleep: Callable[[float], Awaitable[None]],
+        waited_s: dict[WaitCause, float],
     ) -> None:
-        """`deadline_s`: of the call, by the loop's clock; no wait goes beyond it."""
+        """`deadline_s`: of the call, by the loop's clock; no wait goes beyond it. `waited_s`: waits are added to it."""
         self._servers, self._settings, self._deadline_s, self._sleep = servers, settings, deadline_s, sleep
+        self._waited_s = waited_s
         self._num_rounds = 0
         self._asked: set[Server] = set()
         """In this round."""
@@ -55,6 +60,7 @@ class Tries:
                     continue
                 permit = server.breaker.admit()
                 if permit is not None:
+                    server.num_retries += bool(self._asked or self._num_rounds)
                     self._asked.add(server)
                     return server, permit
             await self._between_rounds()
@@ -65,9 +71,12 @@ class Tries:
         limit_s = min((one.pause_s for one in able), default=0.0)
         if not able or self._num_rounds >= self._settings.max_retries or limit_s > self._settings.max_wait_s:
             raise self._verdict()
-        wait_s = limit_s + jittered_s(self._num_rounds, self._settings.backoff_s, _LONGEST_BACKOFF_S)
+        backoff_s = jittered_s(self._num_rounds, self._settings.backoff_s, _LONGEST_BACKOFF_S)
+        wait_s = limit_s + backoff_s
         if asyncio.get_running_loop().time() + wait_s >= self._deadline_s:
             raise self._verdict()
+        self._waited_s["rate_limit"] += limit_s
+        self._waited_s["backoff"] += backoff_s
         await self._sleep(wait_s)
         self._num_rounds += 1
         self._asked.clear()

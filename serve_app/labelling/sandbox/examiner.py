@@ -144,7 +144,7 @@ def main() -> None:
     if missing and not job["without_namespaces"]:
         send(result, {"nonce": receive(0)["nonce"], "missing": missing})
         os._exit(0)
-    program = _start(job, result)
+    program = _start(job)
     fence.hide()
     exam = receive(0)  # only now, so that the answer process has never had it
     signal.signal(signal.SIGALRM, _time_is_up)
@@ -160,7 +160,7 @@ def _time_is_up(signum: int, frame: Any) -> None:
     raise ProgramFailed("the time was up")
 
 
-def _start(job: Any, result: int) -> Program:
+def _start(job: Any) -> Program:
     ask_read, ask_write = os.pipe()
     reply_read, reply_write = os.pipe()
     null = os.open(os.devnull, os.O_RDWR)

@@ -34,9 +34,8 @@ def watch(folder: str) -> None:
     """Refuse, from here to the end of the process, whatever reaches outside: see `_REFUSED`.
 
     Files may be read in the interpreter's own folders and `folder`, changed in `folder`, and run as machine code in the
-    former. The hook is one function
-    that looks nothing up but its own defaults, which cannot change, and methods of built-in types: whatever the program
-    replaces, the hook stays as it is.
+    former. The hook is one function that looks nothing up but its own defaults, which cannot change, and methods of
+    built-in types: whatever the program replaces, the hook stays as it is.
     """
     own = {os.path.realpath(path) + "/" for path in (sys.base_prefix, sys.base_exec_prefix)}
     libraries = tuple(own | {f"{path.rstrip('/')}/" for path in sys.path})

@@ -39,8 +39,8 @@ class Judge:
     model: str
     key_env: str | None = None
     """Name of the environment variable that holds the API key; unset: none is sent."""
-    compare: Literal["reference", "large"] = "reference"
-    """What with: the reference, or the large model's answer."""
+    compare: Literal["reference", "large", "nothing"] = "reference"
+    """What with: the reference, or the large model's answer; `nothing`: the judge goes by what it knows itself."""
     rubric: str = RUBRIC
     """What counts as right, in words."""
     max_tokens: int = 512
@@ -52,8 +52,9 @@ class Judge:
 
     async def score(self, item: Item) -> float | None:
         """See `Scorer`. Raises what `ChatEndpoint.complete` raises."""
-        if self.compare == "reference":
-            sections = {"QUESTION": item.question, "REFERENCE": reference_of(item, self.name), "ANSWER": item.answer}
+        if self.compare != "large":
+            known = {"REFERENCE": reference_of(item, self.name)} if self.compare == "reference" else {}
+            sections = {"QUESTION": item.question, **known, "ANSWER": item.answer}
             reply = await self._ask(sections, "GRADE: RIGHT, GRADE: PARTLY or GRADE: WRONG")
             return _GRADES.get(_last_word(reply, "GRADE", tuple(_GRADES)) or "")
         if item.large_answer is None:

@@ -11,6 +11,7 @@ of dead owners. Knows no SQL and no HTTP. Needs a local file system with flock: 
 """
 
 from serve_app.ledger.journal.adopt import Adopted, adopt
+from serve_app.ledger.journal.folder import owner_folders
 from serve_app.ledger.journal.journal import Journal
 
-__all__ = ["Adopted", "Journal", "adopt"]
+__all__ = ["Adopted", "Journal", "adopt", "owner_folders"]

@@ -46,15 +46,30 @@ class Mirror:
         """May be changed while queries run."""
         self._shadows, self._drafter, self._scorer, self._report = shadows, drafter, scorer, report
 
-    def answered(self, query: Query, route: RouteScore | None, adapter: str | None, large_answer: str) -> None:
+    def answered(
+        self,
+        query: Query,
+        route: RouteScore | None,
+        adapter: str | None,
+        large_answer: str,
+        passage_score: float | None = None,
+    ) -> None:
         """The large model has answered; mirror the query if it is one of the sample. Returns at once."""
         if chosen(query.query_id, self.share, "mirror"):
             self._shadows.submit(
-                f"mirror of query {query.query_id}", lambda: self._run(query, route, adapter, large_answer)
+                f"mirror of query {query.query_id}",
+                lambda: self._run(query, route, adapter, large_answer, passage_score),
             )
 
-    async def _run(self, query: Query, route: RouteScore | None, adapter: str | None, large_answer: str) -> None:
-        trace = shadow_trace(query, "mirror", route)
+    async def _run(
+        self,
+        query: Query,
+        route: RouteScore | None,
+        adapter: str | None,
+        large_answer: str,
+        passage_score: float | None,
+    ) -> None:
+        trace = shadow_trace(query, "mirror", route, passage_score)
         would_accept: bool | None = None
         score: float | None = None
         try:
@@ -80,7 +95,7 @@ class Mirrored:
             async for delta in deltas:
                 texts.append(delta.text)
                 if delta.finish_reason is not None and choice_index == 0:
-                    self._mirror.answered(query, trace.route, adapter, "".join(texts))
+                    self._mirror.answered(query, trace.route, adapter, "".join(texts), trace.passage_score)
                 yield delta
 
 

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from serve_app.core import Answer, Attempt, Delta, Query, RouteScore
 from serve_app.patterns.trace import Trace
 
-ShadowKind = Literal["audit", "mirror"]
+ShadowKind = Literal["audit", "mirror", "canary"]
 
 Scorer = Callable[[str, str, str], Awaitable[float | None]]
 """(question, small answer, large answer) -> how good the small answer is, 0 to 1, or None where that cannot be said."""
@@ -23,7 +23,8 @@ class ShadowReport:
     """Unpriced. Its outcome is `shadow`: it is no query of a client, and nothing that it cost would always-large have
     cost. Attempts that ran to their end are `shadow` too; others say how they ended. It is charged to no key."""
     score: float | None
-    """Of the small answer against the large one; None: not scored, or it did not come so far."""
+    """Of the small answer against the large one, or without a large model against the live version's; None: not scored,
+    or it did not come so far."""
     would_accept: bool | None
     """What the rule said of a mirrored query; None: no mirror, or it did not come so far."""
 
@@ -36,10 +37,10 @@ class OnShadow(Protocol):
         ...
 
 
-def shadow_trace(query: Query, kind: ShadowKind, route: RouteScore | None) -> Trace:
-    """A trace for a shadow of this query: an id, a model name and a bill of its own."""
-    trace = Trace(replace(query, query_id=f"{query.query_id}-{kind}", model=kind, key_id=None))
-    trace.route = route
+def shadow_trace(query: Query, kind: ShadowKind, route: RouteScore | None, passage_score: float | None = None) -> Trace:
+    """A trace for a shadow of this query: an id, a model name, a time and a bill of its own."""
+    trace = Trace(replace(query, query_id=f"{query.query_id}-{kind}", model=kind, key_id=None, timeout_s=None))
+    trace.route, trace.passage_score = route, passage_score
     return trace
 
 
@@ -68,18 +69,18 @@ async def text_of(deltas: AsyncGenerator[Delta]) -> str:
 
 async def scored(scorer: Scorer, query: Query, small_answer: str, large_answer: str) -> float | None:
     """The score. Raises ValueError for a number that is none: compared with a threshold, NaN would count as good."""
-    score = await scorer(_question(query), small_answer, large_answer)
+    score = await scorer(shown_question(query), small_answer, large_answer)
     if score is not None and not 0 <= score <= 1:
         raise ValueError(f"the scorer gave {score}, which is not between 0 and 1")
     return score
 
 
-def _question(query: Query) -> str:
+def shown_question(query: Query) -> str:
     """What a scorer is shown: the user's words, or the turns with their roles where there are several.
 
     >>> from serve_app.core import Message, SamplingParams
     >>> turns = (Message("user", "2 + 2?"), Message("assistant", "4"), Message("user", "Sure?"))
-    >>> _question(Query("q1", "auto", SamplingParams(), turns))
+    >>> shown_question(Query("q1", "auto", SamplingParams(), turns))
     'user: 2 + 2?\\nassistant: 4\\nuser: Sure?'
     """
     turns = [turn for turn in query.conversation if turn.role != "system"]

@@ -30,6 +30,17 @@ class Shadows:
         """Under way at `close`, or given up by an engine that stopped."""
 
     @property
+    def ends(self) -> dict[str, int]:
+        """How much work has ended how, by the names of the counts."""
+        return {
+            "finished": self.num_finished,
+            "dropped": self.num_dropped,
+            "timed_out": self.num_timed_out,
+            "failed": self.num_failed,
+            "cancelled": self.num_cancelled,
+        }
+
+    @property
     def num_running(self) -> int:
         """How many are under way."""
         return len(self._tasks)

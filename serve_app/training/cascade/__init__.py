@@ -4,7 +4,7 @@ from serve_app.training.cascade.fit import Fit, fit, fit_table
 from serve_app.training.cascade.options import FitOptions
 from serve_app.training.cascade.outcomes import LabelledAttempt, TokenCounts, read_attempts, write_attempts
 from serve_app.training.cascade.report import evaluate
-from serve_app.training.cascade.simulate import Prices, Replay, replay, replay_policy
+from serve_app.training.cascade.simulate import Prices, Replay, prices_of, replay, replay_policy
 from serve_app.training.cascade.table import Table, tabulate
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "evaluate",
     "fit",
     "fit_table",
+    "prices_of",
     "read_attempts",
     "replay",
     "replay_policy",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from serve_app.confidence.evidence import Evidence
 from serve_app.core import DataError, RouteScore, TokenStat
+from serve_app.labelling.lines import read_lines
 from serve_app.labelling.log import TEXT_FIELDS
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -28,8 +28,8 @@ _IF_MISSING = {
     "small_right": "missing; `headrace label` adds it",
 }
 """Field -> where it comes from."""
-_NOT_SERVED = ("sample_agreement", "passage_score")
-"""Features that no server measures yet: what learned from them would be asked about neutral values when it serves."""
+_NOT_LABELLED = ("sample_agreement", "passage_score")
+"""Features that no command writes into labelled rows: a model would learn from neutral values, and be asked others."""
 
 
 class _Row(BaseModel):
@@ -93,18 +93,15 @@ def read_attempts(path: Path) -> list[LabelledAttempt]:
     """All rows in order. Raises DataError naming file, line and field on the first bad one, or where there are none."""
     found: list[LabelledAttempt] = []
     lines_of_ids: dict[str, int] = {}
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            continue
-        attempt = _parse(line, f"{path}:{number}")
+    for line in read_lines(path, "labelled attempt"):
+        where = f"{path}:{line.number}"
+        attempt = _parse(line.data, where)
         if attempt.id in lines_of_ids:
             raise DataError(
-                f"{path}:{number}: id {attempt.id!r} is that of line {lines_of_ids[attempt.id]}; give each row its own."
+                f"{where}: id {attempt.id!r} is that of line {lines_of_ids[attempt.id]}; give each row its own."
             )
-        lines_of_ids[attempt.id] = number
+        lines_of_ids[attempt.id] = line.number
         found.append(attempt)
-    if not found:
-        raise DataError(f"{path} holds no rows; write one labelled attempt a line.")
     return found
 
 
@@ -113,14 +110,6 @@ def write_attempts(attempts: Iterable[LabelledAttempt], path: Path) -> None:
     text = "".join(attempt.model_dump_json(exclude_none=True) + "\n" for attempt in attempts)
     data = text.encode("utf-8")
     path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
-
-
-def _lines(path: Path) -> list[bytes]:
-    try:
-        data = path.read_bytes()
-        return (gzip.decompress(data) if path.suffix == ".gz" else data).split(b"\n")
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read ({error}); give a JSONL file, plain or .gz.") from error
 
 
 def _parse(line: bytes, source: str) -> LabelledAttempt:
@@ -135,6 +124,6 @@ def _parse(line: bytes, source: str) -> LabelledAttempt:
 def _why(field: str, problem: Any) -> str:
     if problem["type"] == "missing":
         return _IF_MISSING.get(field, str(problem["msg"]))
-    if field in _NOT_SERVED:
-        return "the server does not measure this yet, so nothing may be fitted on it; leave it out of all rows"
+    if field in _NOT_LABELLED:
+        return "nothing is fitted on this yet, since no command writes it into labelled rows; leave it out of all rows"
     return str(problem["msg"])

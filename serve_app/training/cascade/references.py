@@ -10,7 +10,7 @@ from serve_app.confidence.stages import deciding_stage
 from serve_app.confidence.watch import reference_of
 from serve_app.confidence.watch.watch import CONFIDENCE
 from serve_app.training.cascade.options import FitOptions
-from serve_app.training.cascade.scores import decided_by_gain, probabilities_of
+from serve_app.training.cascade.scores import kept, probabilities_of, skipped
 from serve_app.training.cascade.table import Table
 
 WATCHED = ("mean_logprob", "log_prompt_tokens", "route_probability")
@@ -22,7 +22,8 @@ def with_references(policy: RoutePolicy, table: Table, options: FitOptions) -> R
 
     Rows that the gain alone decides are left out, as the watch leaves them out: no model looked at their answers.
     """
-    table = table.take(~decided_by_gain(table.gain, options.skip_small_above, options.keep_small_below))
+    decided = skipped(table.gain, options.skip_small_above) | kept(table.gain, options.keep_small_below)
+    table = table.take(~decided)
     if policy.threshold is None or len(table) == 0:
         return policy
     probabilities = probabilities_of(policy, table)

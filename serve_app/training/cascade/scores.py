@@ -28,23 +28,15 @@ def confidence_of(
 ) -> FloatArray:
     """The strictness below which each row is accepted (num_rows,), the pre-router's say included."""
     staged = staged_confidence(probabilities_of(policy, table), policy.margins)
-    return by_gain(staged, table.gain, skip_small_above, keep_small_below)
+    judged = np.where(skipped(table.gain, skip_small_above), 0.0, staged)  # 0: never accepted, 1: always
+    return np.where(kept(table.gain, keep_small_below), 1.0, judged)
 
 
-def decided_by_gain(gain: FloatArray, skip_small_above: float | None, keep_small_below: float | None) -> BoolArray:
-    """Mask (num_rows,) of the rows whose small answer the pre-router's gain alone skips or keeps."""
-    skipped = gain > (np.inf if skip_small_above is None else skip_small_above)
-    kept = gain < (-np.inf if keep_small_below is None else keep_small_below)
-    return np.asarray(skipped | kept)
+def skipped(gain: FloatArray, skip_small_above: float | None) -> BoolArray:
+    """Mask (num_rows,) of the rows that the pre-router sends to the large model at once; None: none."""
+    return np.asarray(gain > (np.inf if skip_small_above is None else skip_small_above))
 
 
-def by_gain(
-    confidence: FloatArray, gain: FloatArray, skip_small_above: float | None, keep_small_below: float | None
-) -> FloatArray:
-    """0, never accepted, where the gain is above the one bound; 1, always, where it is below the other; (num_rows,)."""
-    found = confidence
-    if skip_small_above is not None:
-        found = np.where(gain > skip_small_above, 0.0, found)
-    if keep_small_below is not None:
-        found = np.where(gain < keep_small_below, 1.0, found)
-    return found
+def kept(gain: FloatArray, keep_small_below: float | None) -> BoolArray:
+    """Mask (num_rows,) of the rows whose small answer the pre-router keeps unjudged; None: none."""
+    return np.asarray(gain < (-np.inf if keep_small_below is None else keep_small_below))

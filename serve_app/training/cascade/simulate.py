@@ -15,9 +15,11 @@ from serve_app.confidence.model import FloatArray
 from serve_app.confidence.policy import CascadePolicy, RoutePolicy
 from serve_app.confidence.rule import AcceptanceRule
 from serve_app.confidence.stages import deciding_stage
+from serve_app.config import Settings
 from serve_app.core import DataError
+from serve_app.ledger.rates import token_rates
 from serve_app.training.cascade.outcomes import LabelledAttempt
-from serve_app.training.cascade.scores import confidence_of, probabilities_of
+from serve_app.training.cascade.scores import confidence_of, kept, probabilities_of, skipped
 from serve_app.training.cascade.table import BoolArray, Table
 
 
@@ -29,6 +31,18 @@ class Prices:
     small_completion: float
     large_prompt: float
     large_completion: float
+
+
+def prices_of(settings: Settings) -> Prices:
+    """What tokens of the small and of the large model of the settings cost."""
+    models = settings.prices.models
+    small, large = (token_rates(models[node.model]) for node in (settings.specialists, settings.fallback))
+    return Prices(
+        small.prompt / small.denominator,
+        small.completion / small.denominator,
+        large.prompt / large.denominator,
+        large.completion / large.denominator,
+    )
 
 
 @dataclass(frozen=True)
@@ -89,12 +103,13 @@ def replay_policy(policy: CascadePolicy, table: Table, threshold: float | None =
         if all(other is None for other in limits):
             tried[rows], judged[rows] = False, 0.0
             continue
-        tried[rows] = ~_skipped(policy, cut)
+        tried[rows] = ~skipped(cut.gain, policy.skip_small_above)
         if found is None or limit is None:
             judged[rows] = _first_look(policy, cut)
         else:
             accepted[rows] = confidence_of(found, cut, policy.skip_small_above, policy.keep_small_below) > limit
-            judged[rows] = np.where(_kept(policy, cut), _first_look(policy, cut), _looks(found, cut, limit))
+            unjudged = kept(cut.gain, policy.keep_small_below)
+            judged[rows] = np.where(unjudged, _first_look(policy, cut), _looks(found, cut, limit))
         judged[rows[~tried[rows]]] = 0.0
     return _bill(accepted, tried, judged, table.num_tokens.astype(np.float64), table.small_completion_tokens)
 
@@ -133,13 +148,3 @@ def _looks(policy: RoutePolicy, table: Table, threshold: float) -> FloatArray:
     stage = deciding_stage(probabilities_of(policy, table), policy.margins, threshold)
     found: FloatArray = np.append(np.array(table.checkpoints, dtype=np.float64), np.nan)[stage]
     return found
-
-
-def _skipped(policy: CascadePolicy, table: Table) -> BoolArray:
-    bound = policy.skip_small_above
-    return table.gain > (np.inf if bound is None else bound)
-
-
-def _kept(policy: CascadePolicy, table: Table) -> BoolArray:
-    bound = policy.keep_small_below
-    return table.gain < (-np.inf if bound is None else bound)

@@ -11,7 +11,7 @@ Knows scikit-learn; knows no torch. What it learns is of one pair of models: ano
 from serve_app.training.gain.metrics import Curve, curve
 from serve_app.training.gain.regression import Views, views
 from serve_app.training.gain.rows import GainRow, join_texts, read_gain_rows, read_texts
-from serve_app.training.gain.train import Trained, fit_gain, train_gain
+from serve_app.training.gain.train import Trained, encoded, fit_gain
 
 __all__ = [
     "Curve",
@@ -19,10 +19,10 @@ __all__ = [
     "Trained",
     "Views",
     "curve",
+    "encoded",
     "fit_gain",
     "join_texts",
     "read_gain_rows",
     "read_texts",
-    "train_gain",
     "views",
 ]

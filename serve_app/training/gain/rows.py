@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -11,6 +9,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from serve_app.core import DataError
+from serve_app.labelling.lines import read_lines
 from serve_app.training.cascade.outcomes import LabelledAttempt
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -45,16 +44,13 @@ _Kind = TypeVar("_Kind", GainRow, QueryText)
 
 def read_gain_rows(path: Path) -> list[GainRow]:
     """All rows, blank lines skipped. Raises DataError that names file, line and field."""
-    rows = list(_rows(path, GainRow))
-    if not rows:
-        raise DataError(f'{path} has no rows: write one {{"text", "small_right", "large_right"}} a line.')
-    return rows
+    return list(_rows(path, GainRow, '{"text", "small_right", "large_right"}'))
 
 
 def read_texts(path: Path) -> dict[str, str]:
     """Text of each id, from rows {"id", "text"}. Raises DataError that names file, line and field."""
     found: dict[str, str] = {}
-    for row in _rows(path, QueryText):
+    for row in _rows(path, QueryText, '{"id", "text"}'):
         if found.setdefault(row.id, row.text) != row.text:
             raise DataError(f"{path}: id {row.id!r} has two texts; give each query its own id.")
     return found
@@ -85,18 +81,11 @@ def join_texts(attempts: Sequence[LabelledAttempt], texts: Mapping[str, str]) ->
     return found
 
 
-def _rows(path: Path, kind: type[_Kind]) -> Iterator[_Kind]:
-    try:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if path.suffix == ".gz" else data
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} cannot be read ({error}); give a JSONL file, plain or .gz.") from error
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        if not line.strip():
-            continue
+def _rows(path: Path, kind: type[_Kind], wanted: str) -> Iterator[_Kind]:
+    for line in read_lines(path, wanted):
         try:
-            yield kind.model_validate_json(line)
+            yield kind.model_validate_json(line.data)
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or "row"
-            raise DataError(f"{path}, line {number}: {field}: {first['msg']}.") from error
+            raise DataError(f"{path}, line {line.number}: {field}: {first['msg']}.") from error

@@ -39,13 +39,6 @@ class Trained:
     """(num_rows,), probabilities; what a labelled log may hold as `gain`."""
 
 
-def train_gain(
-    rows: Sequence[GainRow], encoder: TextEncoder, seed: int, on_progress: Progress | None = None
-) -> GainModel:
-    """The pre-router for these rows; same rows, encoder and seed: same model. Errors as `fit_gain`."""
-    return fit_gain(rows, encoded(rows, encoder, on_progress), encoder.digest, seed, on_progress).model
-
-
 def encoded(rows: Sequence[GainRow], encoder: TextEncoder, on_progress: Progress | None = None) -> Views:
     """The rows as the router will see them."""
     report = on_progress or _silent
@@ -61,7 +54,7 @@ def encoded(rows: Sequence[GainRow], encoder: TextEncoder, on_progress: Progress
 def fit_gain(
     rows: Sequence[GainRow], seen: Views, encoder_digest: str, seed: int, on_progress: Progress | None = None
 ) -> Trained:
-    """As `train_gain` on rows already encoded, with the held-out probabilities.
+    """The pre-router for these rows, which `encoded` gives as `seen`. Same rows, encoder and seed: same model.
 
     Raises DataError where the rows are too few, or nearly all alike in whether the large model helps.
     """

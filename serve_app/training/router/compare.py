@@ -17,7 +17,7 @@ from serve_app.router.domain import FALLBACK_LABEL, DomainRouter, TextEncoder
 from serve_app.router.metrics import wilson
 from serve_app.router.rows import Row
 from serve_app.training.router.classifiers import named
-from serve_app.training.router.data import Progress, TrainingSet, encoded
+from serve_app.training.router.data import Progress, TrainingSet, encoded, silent
 from serve_app.training.router.train import Abstention, check, train_on
 
 _TIMED_TEXTS = 300
@@ -120,10 +120,11 @@ def _compared(
     name: str, data: TrainingSet, rows: Sequence[Row], encoder: TextEncoder, false_rejection: float, seed: int
 ) -> Compared:
     started_s = time.perf_counter()
-    trained = train_on(data, encoder, name, seed, Abstention(false_rejection=false_rejection), _silent)
+    trained = train_on(data, encoder, name, seed, Abstention(false_rejection=false_rejection), silent)
     training_s = time.perf_counter() - started_s
     router = DomainRouter(trained.artifact, encoder)
     scores = router.score_texts([row.text for row in rows])
+    p50_ms, p99_ms = _latency_ms(router, [row.text for row in rows[:_TIMED_TEXTS]])
     router.close()
     truth = np.array([row.label for row in rows])
     given = np.array([score.label for score in scores])
@@ -132,7 +133,6 @@ def _compared(
     with tempfile.TemporaryDirectory() as folder:
         write(trained.artifact, Path(folder))
         size = num_bytes(Path(folder))
-    p50_ms, p99_ms = _latency_ms(router, [row.text for row in rows[:_TIMED_TEXTS]])
     return Compared(
         name,
         _share(given == truth),
@@ -161,7 +161,3 @@ def _latency_ms(router: DomainRouter, texts: Sequence[str]) -> tuple[float, floa
         took_ms.append((time.perf_counter() - started_s) * 1e3)
     p50_ms, p99_ms = np.percentile(took_ms, [50, 99])
     return float(p50_ms), float(p99_ms)
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Reports to nobody: the stages of single classifiers are not shown."""

@@ -21,6 +21,10 @@ Progress = Callable[[str, int, int], object]
 """Stage, steps done, steps in all."""
 
 
+def silent(stage: str, done: int, total: int) -> None:
+    """Progress for nobody."""
+
+
 @dataclass(frozen=True)
 class TrainingSet:
     """Rows of a training run, row by row the same in every field."""
@@ -98,5 +102,7 @@ def label_rows(names: Sequence[str]) -> list[Row]:
 
     >>> [row.text for row in label_rows(["card_arrival", "general"])]
     ['card arrival']
+    >>> [row.text for row in label_rows(["Wire-transfer_fee?", "W2"])]
+    ['Wire transfer fee', 'W2']
     """
-    return [Row(re.sub(r"[_\\W]+", " ", name).strip() or name, name) for name in names if name != FALLBACK_LABEL]
+    return [Row(re.sub(r"[\W_]+", " ", name).strip() or name, name) for name in names if name != FALLBACK_LABEL]

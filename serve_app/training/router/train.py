@@ -21,7 +21,7 @@ from serve_app.router.metrics import expected_calibration_error, summary, wilson
 from serve_app.router.rows import Row, read_rows
 from serve_app.training.router.calibrate import fit_temperature, floor_for, pick_floor, rejected
 from serve_app.training.router.classifiers import AUTO, CLASSIFIERS, WITH_LABEL_NAMES, named
-from serve_app.training.router.data import IntArray, Progress, TrainingSet, encoded, label_rows
+from serve_app.training.router.data import IntArray, Progress, TrainingSet, encoded, label_rows, silent
 from serve_app.training.router.folds import out_of_fold, random_folds, source_folds
 
 NUM_FOLDS = 5
@@ -85,7 +85,7 @@ def train(
 
     Raises DataError on bad rows or too few of a label, ConfigError on an unknown classifier.
     """
-    report = on_progress or _silent
+    report = on_progress or silent
     rows_of = {path: read_rows(path) for path in files}
     rows = [row for found in rows_of.values() for row in found]
     check(rows)
@@ -101,7 +101,7 @@ def train_on(
 ) -> Trained:
     """`train` on encoded rows with a classifier of CLASSIFIERS."""
     method = CLASSIFIERS[name]
-    extra = encoded(label_rows(data.names), encoder, _silent) if name in WITH_LABEL_NAMES else None
+    extra = encoded(label_rows(data.names), encoder, silent) if name in WITH_LABEL_NAMES else None
     fit = _Fit(name, seed, extra)
     held = _held_out(data, fit, seed, report)
     temperature = fit_temperature(held.probabilities, held.labels)
@@ -145,10 +145,6 @@ class _Fit:
 
     def __call__(self, data: TrainingSet) -> Any:
         return CLASSIFIERS[self.name].fit(data if self.extra is None else data.joined(self.extra), self.seed)
-
-
-def _silent(stage: str, done: int, total: int) -> None:
-    """Reports to nobody."""
 
 
 def _held_out(data: TrainingSet, fit: _Fit, seed: int, report: Progress) -> _HeldOut:

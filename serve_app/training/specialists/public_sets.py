@@ -1,4 +1,4 @@
-"""What the three recipes share: reading the public sets, and keeping clear of the routing test files."""
+"""What the recipes share: reading the public sets, and keeping clear of the routing test files."""
 
 from __future__ import annotations
 

@@ -1,11 +1,13 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from serve_app.adapters import folder as folders
-from serve_app.adapters import load, shipped, shipped_names
+from serve_app.adapters import load, shipped, shipped_names, source_folder
 from serve_app.adapters.spec import check_name
+from serve_app.config.nodes import AdapterSource
 from serve_app.core import RESERVED_MODELS, AdapterError
 
 from .conftest import lora_tensors
@@ -139,3 +141,12 @@ def test_one_matrix_under_two_names_is_refused(make_adapter):
     tensors[f"{Q0}.lora_A.default.weight"] = tensors[f"{Q0}.lora_A.weight"]
     with pytest.raises(AdapterError, match="has two lora_A"):
         load(make_adapter(tensors=tensors))
+
+
+def test_an_adapter_of_the_settings_is_a_shipped_one_or_a_folder_which_may_be_called_shipped(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert source_folder(AdapterSource(path="shipped:legal")) == shipped("legal")
+    assert source_folder(AdapterSource(path="shipped")) == Path("shipped")
+    assert source_folder(AdapterSource(path="~/mine")) == tmp_path / "mine"
+    with pytest.raises(AdapterError, match="'poetry' is shipped"):
+        source_folder(AdapterSource(path="shipped:poetry"))

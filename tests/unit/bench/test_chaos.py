@@ -94,6 +94,15 @@ async def test_a_row_that_no_client_knows_has_to_be_of_a_client_that_was_cut_off
     assert reconcile.is_exact(reconcile.reconcile([seen(bench), seen(bench, None, "broken")], stored))
 
 
+async def test_an_account_that_died_with_its_gateway_on_the_way_to_the_client_is_a_retried_query(
+    bench: Any, rows: Any
+) -> None:
+    unheard = replace(ANSWER, query_id="q3", gateway="dead", created_at_s=900.0)
+    report = bench("reconcile").reconcile([seen(bench)], await rows(replace(ANSWER, gateway="alive"), unheard))
+    assert (report["retried"], report["strangers"]) == (1, 0)
+    assert bench("reconcile").is_exact(report)
+
+
 def stream_of(*events: Any) -> bytes:
     return b"".join(
         b"data: " + (event if isinstance(event, bytes) else json.dumps(event).encode()) + b"\n\n" for event in events
@@ -123,7 +132,7 @@ WHOLE = {"choices": [{"message": {"content": "one two"}}], "headrace": public_ac
 async def test_what_a_client_sees(bench: Any, kind: str, status: int, content: bytes, end: str, num_words: int) -> None:
     client = bench("client")
     [asked] = [one for one in client.KINDS if one.name == kind]
-    answer = httpx.Response(status, content=content, headers={client.ID_HEADER: "q1"})
+    answer = httpx.Response(status, content=content, headers={"x-headrace-query-id": "q1"})
     async with httpx.AsyncClient(base_url="http://x", transport=httpx.MockTransport(lambda request: answer)) as http:
         one = await client.ask(http, asked, "easy question", 0.0)
     assert (one.end, one.query_id, one.num_words) == (end, "q1", num_words)
@@ -138,10 +147,3 @@ async def test_a_connection_that_breaks_is_seen_as_broken(bench: Any) -> None:
     async with httpx.AsyncClient(base_url="http://x", transport=httpx.MockTransport(refuse)) as http:
         one = await client.ask(http, client.KINDS[0], "easy question", 0.0)
     assert (one.end, one.query_id) == ("broken", None)
-
-
-def test_a_short_measurement_of_the_overhead_stores_every_account(bench: Any, tmp_path: Path) -> None:
-    overhead = bench("overhead")
-    figures = overhead.measure(tmp_path, overhead.Load(rate=50, seconds=0.2, rounds=1))
-    assert set(figures["added"]) == {"local", "replicated"}
-    assert set(figures["whole"]["off"]) == {"p50", "p99", "cpu", "process_cpu", "clients_late_p99"}

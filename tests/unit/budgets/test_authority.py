@@ -1,15 +1,12 @@
 """The authority: spending before it, gateways that died, old windows, a real database."""
 
-import asyncio
-
 import pytest
 from sqlalchemy import select
 
-from serve_app.budgets import Amount, Ask, Budget, BudgetAuthority, BudgetBook
+from serve_app.budgets import Amount, Ask, Budget, BudgetAuthority
 from serve_app.budgets.budget import Meter
 from serve_app.budgets.tables import budget_grants
 from serve_app.budgets.windows import span_at
-from serve_app.config.budgets import BudgetsSettings
 from serve_app.core import BudgetExceeded, LedgerError
 from serve_app.store import Store
 
@@ -69,6 +66,36 @@ async def test_only_windows_still_open_are_reclaimed(world, nano):
     assert held["total/day", "g0"] == 0
 
 
+async def test_what_a_gateway_held_comes_back_when_nothing_was_heard_of_it_for_long(world, nano):
+    settings = {"total": [{"per": "month", "usd": nano(100)}], "slice_share": 1}
+    dead, line = world.gateway(settings)
+    await dead.reserve("q", None, 30, 0)
+    line.fault = "request"
+    await world.record("g0", None, 25, 0)
+    world.clock.now_s += HOUR_S - 1
+    assert await world.authority.reclaim_silent(HOUR_S) == 0
+    world.clock.now_s += 2
+    assert await world.authority.reclaim_silent(HOUR_S) == 1
+    book, _ = world.gateway(settings)
+    await book.reserve("r", None, 75, 0)
+
+
+@pytest.mark.parametrize("sign", ["asks", "accounts", "a ledger that began just now"])
+async def test_a_gateway_that_was_heard_of_keeps_what_it_holds(world, nano, sign):
+    book, _ = world.gateway({"total": [{"per": "month", "usd": nano(100)}], "slice_share": 1})
+    await book.reserve("q", None, 30, 0)
+    authority = world.authority
+    world.clock.now_s += 2 * HOUR_S
+    if sign == "asks":
+        await book.tend()
+    elif sign == "accounts":
+        authority.heard({"g0"})
+    else:
+        authority = BudgetAuthority(world.store, world.clock)
+    assert await authority.reclaim_silent(HOUR_S) == 0
+    assert (await grants(world))["total/month", "g0"] >= 30
+
+
 async def test_a_gateway_that_nobody_knows_has_nothing_to_reclaim(world):
     assert await world.authority.reclaim("stranger") == 0
 
@@ -98,38 +125,6 @@ async def test_a_lost_answer_is_put_right_by_the_next_message(world, nano):
     book.settle("q", 10, 0)
     await book.close()
     assert (await grants(world))["total/day", "g0"] == 10
-
-
-async def ten_of_a_hundred(url, nano):
-    """A hundred queries at once, over three gateways and two authorities with a connection each."""
-    stores = [Store(url), Store(url)]
-    settings = BudgetsSettings.model_validate({"total": [{"per": "month", "usd": nano(1000)}]})
-    try:
-        for store in stores:
-            await store.open()
-        books = [
-            BudgetBook(BudgetAuthority(stores[index % 2]), settings, f"g{index}", timeout_s=60) for index in range(3)
-        ]
-        calls = (books[index % 3].reserve(f"q{index}", None, 100, 7) for index in range(100))
-        results = await asyncio.gather(*calls, return_exceptions=True)
-        for book in books:
-            await book.close()
-        held = await stores[0].read(lambda connection: connection.execute(select(budget_grants)).all())
-    finally:
-        for store in stores:
-            await store.close()
-    admitted = sum(result is None for result in results)
-    assert 8 <= admitted <= 10
-    assert sum(row.granted_nusd for row in held) == 100 * admitted
-
-
-async def test_two_authorities_on_one_sqlite_file_do_not_grant_more_than_there_is(tmp_path, nano):
-    await ten_of_a_hundred(str(tmp_path / "ledger.sqlite3"), nano)
-
-
-@pytest.mark.postgres
-async def test_two_authorities_on_postgresql_do_not_grant_more_than_there_is(postgres_url, nano):
-    await ten_of_a_hundred(postgres_url, nano)
 
 
 async def test_a_database_that_cannot_be_used_is_a_ledger_error(tmp_path):

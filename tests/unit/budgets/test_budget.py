@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from serve_app.budgets.amount import Amount
 from serve_app.budgets.budget import Budget, Meter, budgets_of
-from serve_app.budgets.leases import Ask, granted
+from serve_app.budgets.protocol import Ask, granted
 from serve_app.budgets.windows import Span, span_at
 from serve_app.config.budgets import MOST_TOKENS, BudgetsSettings, Limit
 

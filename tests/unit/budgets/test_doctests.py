@@ -6,7 +6,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("module", ["amount", "windows", "budget", "leases", "use", "refusal"])
+@pytest.mark.parametrize("module", ["amount", "windows", "budget", "protocol", "use", "refusal"])
 def test_worked_values_hold(module):
     result = doctest.testmod(importlib.import_module(f"serve_app.budgets.{module}"))
     assert result.attempted > 0

@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from serve_app.budgets.windows import span_at
 from serve_app.core import BudgetExceeded, LedgerError
+from tests.properties import examples
 from tests.unit.budgets.conftest import Key, World
 
 NUM_GATEWAYS = 3
@@ -157,11 +158,11 @@ class Budgets(RuleBasedStateMachine):
 
 
 TestBudgets = Budgets.TestCase
-TestBudgets.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestBudgets.settings = settings(max_examples=examples(40), stateful_step_count=30, deadline=None)
 
 
 @pytest.mark.parametrize("share", [0.01, 0.3, 1.0])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(needs=st.lists(st.integers(1, 500), max_size=20))
 def test_a_single_gateway_admits_exactly_what_fits(share, needs):
     async def ask_all() -> None:

@@ -14,6 +14,7 @@ from serve_app.catalogue.assemble import join
 from serve_app.catalogue.entries import Artefact, Wheel
 from serve_app.catalogue.progress import Silent
 from serve_app.core import CatalogueError
+from tests.properties import examples
 
 
 def pinned(member: str) -> Wheel:
@@ -31,7 +32,7 @@ def artefact_of(data: bytes) -> Artefact:
     return Artefact(file="a.gguf", sha256=hashlib.sha256(data).hexdigest(), num_bytes=max(1, len(data)))
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parts=st.lists(st.binary(max_size=300), min_size=1, max_size=5))
 def test_joined_file_is_the_parts_in_order(tmp_path: Path, parts: list[bytes]) -> None:
     wheels = [

@@ -14,12 +14,12 @@ from serve_app.cli.estimating.outcome import Refused, Tried
 from serve_app.cli.estimating.server import Server
 from serve_app.cli.main import app
 from serve_app.confidence import ThresholdRule
-from serve_app.config import Settings
+from serve_app.config import RoutesSettings, Settings
 from serve_app.core import ConfigError
 from serve_app.gateway import PrometheusMetrics, Services, create_app
 from serve_app.labelling import chat
 from serve_app.ledger import PriceBook, Recorder
-from serve_app.patterns import Cascade, Fixed, Node, Pattern, Routed, Single
+from serve_app.patterns import Cascade, Configured, Fixed, Node, Pattern, Routed, Single, WhenFailed
 from tests.unit.cli.estimating import (
     LOG,
     MODELS,
@@ -39,6 +39,8 @@ class Names:
     """As much of a pattern table as a gateway needs."""
 
     patterns: dict[str, Pattern]
+    adapters: Configured
+    routes: RoutesSettings
 
     def find(self, model):
         return self.patterns[model]
@@ -49,8 +51,11 @@ def server():
     """A gateway over the same engines, asked through its whole HTTP side."""
     settings = Settings.model_validate(SETTINGS)
     nodes = Node("specialists", "small", small_engine()), Node("fallback", "large", large_engine())
-    cascade = Cascade(*nodes, ThresholdRule(settings.cascade))
-    table = Names({"auto": Routed(cascade, KeywordRouter(), settings.routes), "large": Fixed(Single(nodes[1]), None)})
+    # An estimate refuses what is too long for the small model; a graph passes it on, unless it is told not to.
+    cascade = Cascade(*nodes, ThresholdRule(settings.cascade), when_failed=WhenFailed(small="fail"))
+    adapters = Configured(settings.adapters)
+    auto = Routed(cascade, KeywordRouter(), settings.routes, adapters)
+    table = Names({"auto": auto, "large": Fixed(Single(nodes[1]), None)}, adapters, settings.routes)
     book = PriceBook(settings.prices, "large", ("small",))
 
     async def probe():

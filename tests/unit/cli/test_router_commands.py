@@ -26,7 +26,7 @@ class LetterEncoder:
 
 @pytest.fixture(autouse=True)
 def letters(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "_encoder", lambda name: LetterEncoder())
+    monkeypatch.setattr(commands, "encoder_of", lambda name: LetterEncoder())
 
 
 @pytest.fixture

@@ -94,7 +94,7 @@ def test_a_vector_of_another_dimension_is_refused() -> None:
 @pytest.mark.parametrize("name", [RECORD_FILE, ARRAYS_FILE])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     (folder / name).unlink()
-    with pytest.raises(DataError, match=f"is no pre-router: cannot read {name}"):
+    with pytest.raises(DataError, match=f"Cannot read the pre-router .*{name}"):
         read(folder, "an-encoder")
 
 

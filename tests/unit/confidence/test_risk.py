@@ -19,6 +19,7 @@ from serve_app.confidence.risk import (
     fewest_accepted,
     labels_needed,
 )
+from tests.properties import examples
 
 ALPHA, DELTA = 0.1, 0.1
 
@@ -91,7 +92,7 @@ def test_the_empirical_threshold_is_the_loosest_whose_observed_risk_fits():
     assert empirical(accepts, np.ones(200, dtype=bool), 0.05) == Refused()
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(30))
 @given(st.integers(0, 2**32 - 1))
 def test_where_learn_then_test_chooses_the_empirical_threshold_accepts_no_less(seed):
     random = np.random.default_rng(seed)

@@ -13,6 +13,7 @@ from scipy.stats import ks_2samp
 from serve_app.confidence.watch import PSI_MAJOR, PSI_MODERATE, Drift, Reference, SignalWindow, reference_of
 from serve_app.confidence.watch.drift import MIN_DECISIONS
 from serve_app.core import DataError
+from tests.properties import examples
 
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300)
 TIED = st.lists(st.sampled_from([0.0, 0.5, 0.9, 1.0]), min_size=1, max_size=300)
@@ -29,7 +30,7 @@ def normal(rng, num_values, mean=0.0):
     return [rng.gauss(mean, 1) for _ in range(num_values)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.one_of(VALUES, TIED))
 def test_a_reference_knows_its_values_to_one_per_cent_ties_included(values):
     reference, array = reference_of(values), np.asarray(values)
@@ -106,7 +107,7 @@ def test_the_index_is_that_of_its_formula():
     assert drift.psi == pytest.approx(float(np.sum((seen - 0.1) * np.log(seen / 0.1))), rel=0.05)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.integers(0, 10_000), st.floats(-2, 2), st.booleans())
 def test_the_distance_is_that_of_kolmogorov_and_smirnov_to_its_resolution(seed, shift, tied):
     rng = random.Random(seed)

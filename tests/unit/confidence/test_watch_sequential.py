@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from serve_app.confidence.watch import RiskTest, risk_interval
 from serve_app.core import ConfigError
+from tests.properties import examples
 
 
 def probability(losses, risk):
@@ -35,7 +36,7 @@ def audits_to_alarm(rng, risks, alpha=0.05, delta=0.05):
     return None
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(alpha=st.floats(0.01, 0.9), num_audits=st.integers(1, 7), share=st.floats(0.0, 1.0))
 def test_the_evidence_is_one_on_average_at_alpha_and_no_more_below(alpha, num_audits, share):
     every = list(itertools.product((0, 1), repeat=num_audits))
@@ -84,7 +85,7 @@ def test_a_long_run_stays_finite():
         assert math.isfinite(after([loss] * 3000, 0.05).log_e_value)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.floats(0.01, 0.99), st.lists(st.floats(0, 1), max_size=30))
 def test_losses_between_right_and_wrong_are_taken_too(alpha, losses):
     test = after(losses, alpha)
@@ -104,7 +105,7 @@ def test_a_target_that_cannot_be_tested_is_refused_by_name(alpha, delta, named):
         RiskTest(alpha, delta)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(num_audited=st.integers(0, 3000), share=st.floats(0, 1), delta=st.floats(0.001, 0.5))
 def test_the_interval_holds_the_observed_risk_and_narrows_with_delta(num_audited, share, delta):
     wrong = round(num_audited * share)

@@ -50,23 +50,37 @@ def test_the_environment_names_the_file(tmp_path: Path, raw: dict[str, Any], mon
         ("fallback", "adapter_slots", 0, "`fallback.adapter_slots`"),
         ("fallback", "max_adapter_rank", 1000, "`fallback.max_adapter_rank`"),
         ("fallback", "draft_tokens", 17, "`fallback.draft_tokens`"),
-        ("routes", "adapters", {"legal": "nobody"}, "'nobody', which is not under `adapters`"),
+        ("routes", "adapters", {"legal": "large"}, "'large', which no adapter can be called"),
         ("adapters", "auto", {"path": "x"}, "adapters.auto: the name is reserved"),
         ("specialists", "model", "unpriced", "prices.models has no entry for 'unpriced'"),
         ("deployments", "ledger", {"num_cpus": 1, "max_replicas": 2}, "ledger must have exactly one replica"),
+        ("deployments", "ledger", {"surge_percent": 100}, "ledger.surge_percent must be 0"),
         ("adapters", "Le gal", {"path": "x"}, "adapters.Le gal: a name is 1 to 64 of a-z"),
         ("deployments", "specialists", {"num_cpus": math.inf}, "`deployments.specialists.num_cpus`: Input should be a"),
+        ("scaling", "policy", "guess", "`scaling.policy`"),
+        ("scaling", "fallback", {"engine": {}}, "key `scaling.fallback.engine.tokens_per_s` is missing"),
+        ("scaling", "router", {"engine": {}}, "unknown key `scaling.router.engine`"),
+        ("scaling", "gateway", {"pace": {"margin": -1}}, "`scaling.gateway.pace.margin`"),
         ("deployments", "router", {"min_replicas": 3}, "min_replicas 3 is above max_replicas 1"),
     ],
 )
 def test_a_mistake_is_named(
     tmp_path: Path, raw: dict[str, Any], section: str, key: str, value: object, said: str
 ) -> None:
-    raw[section][key] = value
+    raw.setdefault(section, {})[key] = value
     with pytest.raises(ConfigError) as error:
         load(write(tmp_path / "mine.yaml", raw))
     assert said in str(error.value)
     assert str(tmp_path / "mine.yaml") in str(error.value)
+
+
+def test_the_speed_of_an_engine_that_headrace_scales_must_be_given(tmp_path: Path, raw: dict[str, Any]) -> None:
+    raw["deployments"]["fallback"] = {"min_replicas": 0, "max_replicas": 2}
+    raw["scaling"] = {"policy": "headrace"}
+    with pytest.raises(ConfigError, match=r"scaling\.fallback\.engine\.tokens_per_s is missing"):
+        load(write(tmp_path / "mine.yaml", raw))
+    raw["scaling"]["fallback"] = {"engine": {"tokens_per_s": 100}}
+    assert load(write(tmp_path / "mine.yaml", raw)).scaling.specialists.engine is None, "its replicas are fixed"
 
 
 def test_a_short_key_is_refused_and_not_repeated(tmp_path: Path, raw: dict[str, Any]) -> None:
@@ -90,6 +104,16 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None
         load(str(path))
 
 
+@pytest.mark.parametrize(("value", "kind"), [("2026-02-30", "timestamp"), ("0x_", "int"), ("!!float abc", "float")])
+def test_a_date_or_a_number_that_is_none_is_named_by_its_place(tmp_path: Path, value: str, kind: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"prices:\n  version: {value}\n")
+    with pytest.raises(
+        ConfigError, match=rf"mine\.yaml: not valid YAML \(line 2, column 12: this is no {kind}; quote it"
+    ):
+        load(str(path))
+
+
 def test_no_such_file_names_the_profiles() -> None:
     with pytest.raises(ConfigError, match=r"one of .*demo"):
         load("nowhere.yaml")
@@ -105,6 +129,17 @@ def test_a_key_given_twice_is_an_error_with_its_line(tmp_path: Path) -> None:
     path.write_text("cascade:\n  threshold: 0.5\n  threshold: 0.9\n")
     with pytest.raises(ConfigError, match=r"line 3, column 3: the key 'threshold' is given twice"):
         load(str(path))
+
+
+def test_a_secret_may_come_from_the_environment(
+    tmp_path: Path, raw: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "mine.yaml", raw | {"gateway": {"admin_keys": {"operator": "REPLACED"}}})
+    Path(path).write_text(Path(path).read_text().replace("REPLACED", "!env OPERATOR_KEY"))
+    with pytest.raises(ConfigError, match=r"line \d+: set the environment variable 'OPERATOR_KEY'"):
+        load(path)
+    monkeypatch.setenv("OPERATOR_KEY", "k-12345678")
+    assert load(path).gateway.admin_keys["operator"].get_secret_value() == "k-12345678"
 
 
 @pytest.mark.parametrize(

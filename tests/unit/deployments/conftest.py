@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from serve_app.streams import merged
+
 
 class PlainResponse:
     """One streaming call. `cancel` closes the callee's generator, as Serve does."""
@@ -28,6 +30,8 @@ class PlainMethod:
         result = getattr(self._handle.target, self._name)(*arguments)
         if not self._stream:
             return result  # type: ignore[no-any-return]
+        if self._name == "generate":  # as `EngineServer` has it
+            result = merged([result])
         self._handle.responses.append(PlainResponse(result))
         return self._handle.responses[-1]
 
@@ -39,7 +43,7 @@ class PlainHandle:
         self.target, self._stream = target, False
         self.responses: list[PlainResponse] = []
 
-    def options(self, *, stream: bool) -> "PlainHandle":
+    def options(self, *, stream: bool = False, **others: Any) -> "PlainHandle":
         other = PlainHandle(self.target)
         other._stream, other.responses = stream, self.responses
         return other

@@ -1,9 +1,30 @@
 """Errors that cross a handle arrive as what they are."""
 
-from ray.exceptions import RayActorError, RayTaskError
-from ray.serve.exceptions import BackPressureError
+import pytest
+from grpc import StatusCode
+from grpc.aio import AioRpcError, Metadata
+from ray.exceptions import (
+    ActorDiedError,
+    ActorUnavailableError,
+    NodeDiedError,
+    OutOfMemoryError,
+    RayActorError,
+    RaySystemError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+from ray.serve._private.common import DeploymentID
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, ReplicaUnavailableError
 
-from serve_app.core import DeadlineExceeded, EngineError, LedgerError, ModelNotFound, Overloaded, PromptTooLong
+from serve_app.core import (
+    DeadlineExceeded,
+    EngineError,
+    LedgerError,
+    ModelNotFound,
+    Overloaded,
+    PromptTooLong,
+    ReplicaLost,
+)
 from serve_app.deployments.errors import unwrapped
 
 
@@ -26,11 +47,42 @@ def test_back_pressure_is_overload_with_a_wait() -> None:
     assert "fallback" in str(error)
 
 
-def test_a_dead_replica_is_the_node_s_own_error_in_one_line() -> None:
-    for kind in (EngineError, LedgerError):
-        error = unwrapped(RayActorError(), "ledger", kind)
-        assert type(error) is kind
-        assert "\n" not in str(error)
+GONE = [
+    RayActorError(),
+    ActorDiedError(),
+    ActorUnavailableError("The actor is temporarily unavailable.", b"0" * 16),
+    ReplicaUnavailableError("app#Specialists#x1"),
+    OutOfMemoryError("Task was killed due to the node running low on memory."),
+    NodeDiedError("node"),
+    WorkerCrashedError(),
+    RayTaskError("generate", "traceback", ActorDiedError()),
+    *(
+        AioRpcError(code, Metadata(), Metadata(), "Socket closed")
+        for code in (StatusCode.UNAVAILABLE, StatusCode.CANCELLED, StatusCode.INTERNAL)
+    ),
+]
+
+
+@pytest.mark.parametrize("error", GONE, ids=lambda error: type(error).__name__)
+def test_a_dead_replica_is_told_in_one_sentence_without_ray(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    from_engine = unwrapped(error, "specialists", EngineError)
+    assert type(from_engine) is ReplicaLost
+    assert str(from_engine) == "specialists lost the replica that was answering; try again."
+    assert "A replica of specialists is lost" in caplog.text
+    from_ledger = unwrapped(error, "ledger", LedgerError)
+    assert type(from_ledger) is LedgerError
+    assert str(from_ledger) == "ledger lost the replica that was answering; try again."
+
+
+def test_what_does_not_say_that_the_replica_is_gone_is_no_reason_to_ask_another() -> None:
+    for error in (
+        DeploymentUnavailableError(DeploymentID("Specialists", "app")),
+        AioRpcError(StatusCode.RESOURCE_EXHAUSTED, Metadata(), Metadata(), "message too large"),
+        RaySystemError("The object store is full."),
+    ):
+        told = unwrapped(error, "specialists", EngineError)
+        assert type(told) is EngineError
+        assert str(told) == "specialists cannot be reached now; try again later, and see the log if it stays."
 
 
 def test_a_foreign_error_is_named() -> None:

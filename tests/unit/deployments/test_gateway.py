@@ -11,10 +11,12 @@ import pytest
 from serve_app.confidence.policy import write
 from serve_app.config import load
 from serve_app.config.prices import PricesSettings
-from serve_app.core import ConfigError, LedgerError
+from serve_app.core import ConfigError, LedgerError, RetrieverError
 from serve_app.deployments.gateway import GatewayServer
 from serve_app.engines.fake import FakeEngine
+from serve_app.keys import KeptKeys, Key, KeyRecord, KeySnapshot, digest_of
 from tests.unit.confidence.synthetic import policy, route_policy
+from tests.unit.memory_documents import MemoryDocuments
 from tests.unit.memory_ledger import MemoryLedger
 
 SETTINGS = load("demo")
@@ -23,6 +25,12 @@ SETTINGS = load("demo")
 class SilentLedger(MemoryLedger):
     async def query(self, query_id: str) -> dict[str, Any] | None:
         raise LedgerError("the database is away")
+
+
+@pytest.fixture(autouse=True)
+def no_long_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start does not wait two seconds for the registry, which is not there."""
+    monkeypatch.setattr("serve_app.deployments.gateway._REGISTRY_WITHIN_S", 0.02)
 
 
 @pytest.fixture
@@ -92,6 +100,53 @@ async def test_readyz_says_that_the_ledger_is_away_and_queries_are_answered(
         response = await http.get("/readyz")
     assert (response.status_code, response.json()["status"]) == (httpx.codes.OK, "degraded")
     assert response.json()["nodes"] == {"specialists": "ok", "fallback": "ok", "ledger": "the database is away"}
+
+
+async def test_a_graph_with_a_retriever_answers_from_documents_and_without_it_when_it_is_away(
+    plain_handle: Any, tmp_path: Path
+) -> None:
+    class Documents(MemoryDocuments):
+        async def alive(self) -> None:
+            self._check()
+
+    documents, journals = Documents(), str(tmp_path / "journals")
+    specialists = plain_handle(FakeEngine(adapters=dict.fromkeys(SETTINGS.adapters, "v1")))
+    gateway = GatewayServer(
+        SETTINGS, journals, specialists, plain_handle(MemoryLedger()), retriever=plain_handle(documents)
+    )
+    question = {"model": "rag", "messages": [{"role": "user", "content": "the pump needs oil"}]}
+    async with client(gateway) as http:
+        sent = {"documents": [{"id": "manual", "text": "the pump needs oil"}]}
+        assert (await http.post("/v1/rag/documents", json=sent)).status_code == httpx.codes.OK
+        answer = (await http.post("/v1/chat/completions", json=question)).json()["headrace"]
+        assert [cited["document"] for cited in answer["citations"]] == ["manual"]
+        documents.broken = RetrieverError("the store is away")
+        ready = await http.get("/readyz")
+        assert (ready.status_code, ready.json()["status"]) == (httpx.codes.OK, "degraded")
+        assert ready.json()["nodes"]["retriever"] == "the store is away"
+        answer = (await http.post("/v1/chat/completions", json=question)).json()["headrace"]
+        assert answer["outcome"] == "accepted" and "the store is away" in answer["reason"]
+
+
+async def test_a_gateway_that_starts_while_the_ledger_is_away_takes_the_keys_that_the_node_remembers(
+    server: Callable[..., GatewayServer], tmp_path: Path
+) -> None:
+    class Away(MemoryLedger):
+        async def keys(self) -> KeySnapshot:
+            raise LedgerError("the ledger is being replaced")
+
+    bob = KeyRecord(Key("bob", "admin"), digest_of(b"stored-bob"), 0.0)
+    KeptKeys(tmp_path / "journals" / "keys.json", 3600).save(KeySnapshot((bob,)))
+    gateway = server(Away())
+    await gateway.reconfigure({})
+    async with client(gateway) as http:
+        assert (await http.get("/v1/models")).status_code == httpx.codes.UNAUTHORIZED
+        http.headers["authorization"] = "Bearer stored-bob"
+        assert (await http.get("/v1/models")).status_code == httpx.codes.OK
+        ready = await http.get("/readyz")
+    assert (ready.status_code, ready.json()["status"]) == (httpx.codes.OK, "degraded")
+    assert ready.json()["keys"]["state"] == "copy"
+    await gateway.close()
 
 
 async def test_drain_waits_for_queries_in_flight_and_hands_their_accounts_over(

@@ -10,16 +10,16 @@ from ray.serve.autoscaling_policy import _apply_app_level_autoscaling_config
 from ray.serve.config import AutoscalingConfig, AutoscalingContext
 from ray.serve.schema import ServeDeploySchema
 
-from serve_app.config import DeploymentSettings
+from serve_app.config.serve import undelayed
 from serve_app.core import Answer, Attempt, ConfigError, Usage
 from serve_app.deployments.metered import MeteredMetrics
-from serve_app.deployments.scaling import HeadracePolicy, autoscaling_config
+from serve_app.deployments.scaling import HeadracePolicy
 from serve_app.scaling import EscalationMeter
 
 NODES: dict[str, Any] = {
-    "Specialists": {"engine": {"tokens_per_s": 700}},
-    "Fallback": {"engine": {"tokens_per_s": 200, "call_tokens": 100}, "fed_by": "escalations"},
-    "Router": {"requests": {"ongoing": 16}},
+    "specialists": {"engine": {"tokens_per_s": 700}},
+    "fallback": {"engine": {"tokens_per_s": 200, "call_tokens": 100}},
+    "router": {"requests": {"ongoing": 16}},
 }
 
 
@@ -29,7 +29,6 @@ def context(name: str, state: dict[str, Any], stats: list[dict[str, float]], **g
         key: {f"replica {index}": [TimeStampedValue(1.0, one[key])] for index, one in enumerate(stats)}
         for key in (stats[0] if stats else {})
     }
-    resources = DeploymentSettings(min_replicas=given.get("least", 1), max_replicas=8)
     return AutoscalingContext(
         deployment_id=DeploymentID(name, "headrace"),
         deployment_name=name,
@@ -47,7 +46,7 @@ def context(name: str, state: dict[str, Any], stats: list[dict[str, float]], **g
         last_scale_up_time=None,
         last_scale_down_time=None,
         current_time=given.get("now_s", 0.0),
-        config=AutoscalingConfig(**autoscaling_config(resources)),
+        config=AutoscalingConfig(min_replicas=given.get("least", 1), max_replicas=8, **undelayed()),
     )
 
 
@@ -62,7 +61,7 @@ def load(tokens_per_s: float) -> dict[str, float]:
 
 
 def asked(contexts: list[AutoscalingContext], policy: Any = None) -> dict[str, int]:
-    policy = policy or _apply_app_level_autoscaling_config(HeadracePolicy(NODES))
+    policy = policy or _apply_app_level_autoscaling_config(HeadracePolicy(**NODES))
     targets, _ = policy({ctx.deployment_id: ctx for ctx in contexts})
     return {deployment.name: target for deployment, target in targets.items()}
 
@@ -82,7 +81,7 @@ def test_requests_scale_the_router() -> None:
 
 
 def test_state_goes_through_serve_and_holds_replicas_after_a_burst() -> None:
-    policy = _apply_app_level_autoscaling_config(HeadracePolicy(NODES))
+    policy = _apply_app_level_autoscaling_config(HeadracePolicy(**NODES))
     key = DeploymentID("Specialists", "headrace")
     targets, states = policy({key: context("Specialists", {}, [load(2000)])})
     assert targets[key] == 4
@@ -99,7 +98,7 @@ def test_what_waits_at_handles_wakes_a_fallback_without_replicas() -> None:
 
 
 def test_a_serve_config_file_carries_the_policy_and_its_plans() -> None:
-    given = {"policy_function": "serve_app.deployments.scaling:HeadracePolicy", "policy_kwargs": {"nodes": NODES}}
+    given = {"policy_function": "serve_app.deployments.scaling:HeadracePolicy", "policy_kwargs": NODES}
     schema = ServeDeploySchema.model_validate(
         {"applications": [{"name": "headrace", "import_path": "graphs.production:app", "autoscaling_policy": given}]}
     )
@@ -108,9 +107,24 @@ def test_a_serve_config_file_carries_the_policy_and_its_plans() -> None:
     assert asked([context("Router", {}, [], ongoing=40.0)], _apply_app_level_autoscaling_config(made)) == {"Router": 3}
 
 
-def test_a_bad_plan_fails_when_serve_makes_the_policy() -> None:
-    with pytest.raises(ConfigError, match="Router"):
-        HeadracePolicy({"Router": {}})
+@pytest.mark.parametrize(
+    ("plans", "key"),
+    [
+        ({"router": {"engine": {"tokens_per_s": 1}}}, "router.engine"),
+        ({"fallback": {"engine": {"tokens_per_s": 0}}}, "fallback.engine.tokens_per_s"),
+        ({"ledger": {}}, "ledger"),
+    ],
+)
+def test_a_bad_plan_fails_when_serve_makes_the_policy(plans: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigError, match=key):
+        HeadracePolicy(**plans)
+
+
+def test_questions_after_an_engine_s_state_are_no_demand() -> None:
+    """Serve counts them among the calls in flight; the replica's own meter does not."""
+    idle = dict.fromkeys(load(0), 0.0)
+    contexts = [context("Fallback", {}, [idle], least=0, ongoing=0.02)]
+    assert asked(contexts) == {"Fallback": 0}
 
 
 def test_the_gateway_counts_who_asked_the_large_model() -> None:

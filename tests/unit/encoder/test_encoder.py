@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from serve_app.catalogue import record
 from serve_app.core import CatalogueError
 from serve_app.encoder import Encoder
+from tests.properties import examples
 
 WORDS = st.lists(st.integers(0, 120), max_size=120).map(lambda words: " ".join(f"w{word}" for word in words))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(WORDS, max_size=5))
 def test_vectors_have_length_one_and_do_not_depend_on_the_other_texts(encoder_dir: Path, texts: list[str]) -> None:
     encoder = Encoder(encoder_dir)

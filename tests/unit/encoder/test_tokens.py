@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, models
 
 from serve_app.core import CatalogueError
 from serve_app.encoder.tokens import HEAD_TOKENS, TAIL_TOKENS, WINDOW_CHARS, HeadTail
+from tests.properties import examples
 
 CLS, SEP = 2, 3
 
@@ -23,7 +24,7 @@ def ids_of(num_words: int) -> list[int]:
     return [4 + index % 100 for index in range(num_words)]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(num_words=st.integers(0, 5000))
 def test_long_and_short_texts_give_head_and_tail_between_special_tokens(encoder_dir: Path, num_words: int) -> None:
     words = ids_of(num_words)

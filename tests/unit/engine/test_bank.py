@@ -1,12 +1,9 @@
 """What lies in an adapter slot, and that nothing of an earlier adapter is left in it."""
 
-import math
-
 import pytest
 import torch
 
 from serve_app.engine.bank import TILE, AdapterBank, LoraPair, SiteShape
-from serve_app.engine.load import read_pairs
 
 CPU = torch.device("cpu")
 QKV = SiteShape(("q", "k", "v"), 32, (TILE + 16, 16, 2 * TILE))
@@ -121,14 +118,6 @@ def test_scaling_is_folded_in_before_rounding_to_the_served_type():
     site = bank.sites["down"]
     assert torch.equal(held_up(site, 0, 0, False), (pairs["down"].up.t() / 3).bfloat16())
     assert torch.equal(site.down[0, :4], pairs["down"].down.bfloat16())
-
-
-def test_rslora_is_scaled_by_the_root_of_its_rank(tiny):
-    assembly = tiny.assemble("fused-plain")
-    path = "model.layers.1.mlp.down_proj"
-    pair = read_pairs(tiny.adapters[2], assembly.target)[path]
-    assert pair.scaling == 16 / math.sqrt(16)
-    torch.testing.assert_close(held_up(assembly.bank.sites[path], 2, 0, False), pair.up.t() * 4)
 
 
 def test_bank_counts_each_site_once():

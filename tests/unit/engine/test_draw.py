@@ -6,11 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serve_app.engine.draw import alternatives, draw
+from tests.properties import examples
 
 ALMOST_ONE = math.nextafter(1.0, 0.0)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=examples(100))
 @given(
     st.integers(1, 300),
     st.integers(0, 10_000),

@@ -286,7 +286,8 @@ def test_pinned_adapter_is_loaded_before_it_is_asked_for(drive):
     requested = []
     driver = drive(ScriptedRunner(), num_adapters=1)
     driver.residency._request_load = lambda slot, version: requested.append((slot, version))
-    driver.loop.add_adapter("pinned", pinned=True)
+    driver.loop.add_adapter("pinned")
+    driver.loop.pin_adapter("pinned", True)
     assert requested == [(0, "pinned")], "the one slot held an adapter that no row used"
     driver.loop.adapter_loaded(0, "pinned")
     with pytest.raises(AdapterError, match="cannot be pinned"):
@@ -364,10 +365,23 @@ def test_rows_hear_of_a_fault_even_where_the_books_are_what_broke(drive, monkeyp
     assert sinks[0].finish == "length" and "broke down" in str(sinks[1].error)
 
 
-def test_ensemble_of_more_adapters_than_slots_is_refused_and_not_left_waiting(drive):
+@pytest.mark.parametrize("ensemble", [Ensemble("wide", 3), None])
+def test_group_of_more_adapters_than_slots_is_refused_and_not_left_waiting(drive, ensemble):
     driver = drive(ScriptedRunner(), num_adapters=2)
-    ensemble = Ensemble("wide", 3)
     members = [Request(f"{at}", (1, 2), 3, Discard(), f"{at}", ensemble=ensemble) for at in range(3)]
     with pytest.raises(EngineError, match="3 adapters does not fit the 2 adapter slots"):
         driver.loop.submit(*members)
     assert driver.scheduler.idle
+
+
+def test_group_finds_no_slot_where_others_are_pinned_and_no_row_where_there_are_too_few(drive):
+    driver = drive(ScriptedRunner(), num_adapters=3)
+    driver.loop.pin_adapter("2", True)
+    members = [Request(f"{at}", (1, 2), 3, Discard(), f"{at}") for at in range(3)]
+    with pytest.raises(EngineError, match="3 adapter slots, of which 1 are kept for other"):
+        driver.loop.submit(*[Request(name, (1, 2), 3, Discard(), name) for name in ("0", "1", "x")])
+    driver.loop.submit(*members)
+    many = [Request(f"many-{at}", (1, 2), 3, Discard()) for at in range(driver.scheduler.max_rows + 1)]
+    with pytest.raises(EngineError, match=r"does not fit the \d+ rows"):
+        driver.loop.submit(*many)
+    assert driver.scheduler.num_waiting == 3

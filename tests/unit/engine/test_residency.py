@@ -7,6 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from serve_app.core import AdapterError, EngineError, ModelNotFound
 from serve_app.engine.residency import GRACE, Residency
+from tests.properties import examples
 
 
 class Loads(list):
@@ -47,6 +48,7 @@ def test_adapter_is_loaded_once_and_then_ready():
     loads.finish(residency)
     assert residency.ready("legal")
     assert residency.hold("legal") == 0
+    assert residency.num_loads == 1
     assert residency.resident() == {"legal": 0}
     residency.check(["legal"])
 
@@ -55,8 +57,10 @@ def test_load_that_is_answered_at_once_makes_it_ready_at_once():
     residency = Residency(2, lambda slot, version: residency.loaded(slot, version))
     residency.add("a")
     assert residency.ready("a")
-    residency.add("b", pinned=True)
-    residency.add("c", pinned=True)
+    residency.add("b")
+    residency.pin("b", True)
+    residency.add("c")
+    residency.pin("c", True)
     assert residency.resident() == {"b": 1, "c": 0}
 
 
@@ -100,7 +104,8 @@ def test_pinned_adapter_takes_the_first_room_there_is():
     residency.ready("a")
     loads.finish(residency)
     residency.hold("a")
-    residency.add("b", pinned=True)
+    residency.add("b")
+    residency.pin("b", True)
     assert not loads
     residency.release("a")
     assert loads == [(0, "b")]
@@ -111,9 +116,8 @@ def test_more_pins_than_slots_are_refused_and_nobody_waits_in_vain():
     use(residency, loads, "a")
     assert residency.error("b") is None
     residency.pin("a", True)
-    for refused in (lambda: residency.pin("b", True), lambda: residency.add("c", pinned=True)):
-        with pytest.raises(AdapterError, match="cannot be pinned"):
-            refused()
+    with pytest.raises(AdapterError, match="cannot be pinned"):
+        residency.pin("b", True)
     assert not residency.ready("b")
     assert "unpin one" in str(residency.error("b")) and residency.error("a") is None
     assert [one.version for one in residency.snapshot()] == ["a", "b"]
@@ -175,7 +179,8 @@ def test_failed_load_reports_its_error_until_the_version_is_added_again():
 
 def test_failed_pinned_adapter_keeps_no_slot_from_others():
     residency, loads = desk(1, "a")
-    residency.add("b", pinned=True)
+    residency.add("b")
+    residency.pin("b", True)
     loads.finish(residency, AdapterError("adapter b: the file is damaged"))
     assert residency.error("a") is None
     residency.pin("a", True)
@@ -285,16 +290,24 @@ class Bank(RuleBasedStateMachine):
     def touch(self, version):
         self.used = [one for one in self.used if one != version] + [version]
 
-    @rule(version=VERSIONS, pinned=st.booleans())
-    def add(self, version, pinned):
-        if pinned and len(self.pinned - {version} - self.failed.keys()) >= NUM_SLOTS:
-            with pytest.raises(AdapterError):
-                self.residency.add(version, pinned)
-            return
+    @rule(version=VERSIONS)
+    def add(self, version):
         self.known.add(version)
-        (self.pinned.add if pinned else self.pinned.discard)(version)
+        self.pinned.discard(version)
         self.failed.pop(version, None)
-        self.residency.add(version, pinned)
+        self.residency.add(version)
+
+    @rule(version=VERSIONS, pinned=st.booleans())
+    def pin(self, version, pinned):
+        if version not in self.known:
+            with pytest.raises(ModelNotFound):
+                self.residency.pin(version, pinned)
+        elif pinned and len(self.pinned - {version} - self.failed.keys()) >= NUM_SLOTS:
+            with pytest.raises(AdapterError):
+                self.residency.pin(version, pinned)
+        else:
+            (self.pinned.add if pinned else self.pinned.discard)(version)
+            self.residency.pin(version, pinned)
 
     @rule(version=VERSIONS)
     def remove(self, version):
@@ -379,4 +392,4 @@ class Bank(RuleBasedStateMachine):
 
 
 TestBank = Bank.TestCase
-TestBank.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestBank.settings = settings(max_examples=examples(150), stateful_step_count=40, deadline=None)

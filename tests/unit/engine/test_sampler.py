@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from serve_app.engine.request import Discard, Ensemble, Request, Row, Segment
 from serve_app.engine.sampler import logit_stats, sample
+from tests.properties import examples
 
 VOCAB = 7
 
@@ -147,7 +148,7 @@ class Language:
         return torch.stack([self._logits[text[at - 1], text[at]] for at in range(1, len(text))])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(parameters, st.integers(0, 99), st.booleans(), st.randoms(use_true_random=False))
 def test_drafts_change_neither_the_answer_nor_its_stream(fields, seed, breaks, chance):
     language = Language(seed, bad=(3,) if breaks else ())
@@ -183,7 +184,7 @@ def test_a_draft_that_holds_gives_one_token_more_than_it_has():
         assert [token.token_id for token in outcome] == expected
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.lists(st.tuples(parameters, st.integers(0, 3)), min_size=1, max_size=6), st.integers(0, 99))
 def test_neighbours_change_neither_a_rows_tokens_nor_its_stream(specs, seed):
     generator = torch.Generator().manual_seed(seed)
@@ -213,6 +214,21 @@ def test_an_ensemble_samples_from_the_average_of_its_members_and_leaves_the_othe
         (expected,) = tokens(average[None], [row(seed, **fields)])
         assert first == second and first == expected
         assert [before, between] == tokens(logits[[0, 2]], [row(7, **fields), row(8, **fields)])
+
+
+def test_members_of_an_ensemble_count_by_their_weights_and_one_that_leaves_hands_on_its_share():
+    logits, ensemble = torch.randn(3, 9), Ensemble("e", 3)
+    weights = (1.0, 2.0, 5.0)
+    members = [row(ensemble=ensemble, weight=weight, temperature=1.0) for weight in weights]
+    for count in (3, 2):
+        shares = torch.tensor(weights[:count]) / sum(weights[:count])
+        average = (torch.log_softmax(logits[:count], -1) * shares[:, None]).sum(0)
+        (expected,) = tokens(average[None], [row(temperature=1.0)])
+        members[0].random.seed(1)
+        assert all(one == expected for one in tokens(logits[:count], members[:count]))
+    pair = [row(ensemble=ensemble, weight=1.0), row(ensemble=ensemble, weight=1e-9)]
+    (alone,) = tokens(logits[:1], [row()])
+    assert all(one.token_id == alone.token_id for one in tokens(logits[:2], pair))
 
 
 def test_streams_of_an_ensemble_keep_step():

@@ -95,12 +95,15 @@ def test_queue_full_raises_overloaded_only_when_the_rows_are_spoken_for():
     bench.ask("d")
 
 
-def test_overloaded_says_how_often_a_row_becomes_free():
+@pytest.mark.parametrize("max_tokens", [1, 9], ids=["finished", "cancelled"])
+def test_overloaded_says_how_often_a_row_becomes_free(max_tokens):
     bench = Bench(max_rows=1, max_waiting=0)
     for now_s in (10, 13, 16.5):
         bench.scheduler.expire(now_s)
-        bench.ask(f"{now_s}", max_tokens=1)
+        bench.ask(f"{now_s}", max_tokens=max_tokens)
         bench.step()
+        bench.scheduler.cancel(f"{now_s}")
+        bench.scheduler.drop_cancelled()
     bench.ask("a")
     with pytest.raises(Overloaded) as error:
         bench.ask("b")
@@ -287,7 +290,7 @@ def test_deadline_ends_waiting_requests_and_rows():
     expired = bench.scheduler.expire(5.0)
     assert [request.request_id for request, _ in expired] == ["row", "waits"]
     assert all(isinstance(error, DeadlineExceeded) for _, error in expired)
-    assert bench.desk.held["a"] == 0 and bench.slots.num_live == 0
+    assert bench.desk.held["a"] == 0 and bench.slots.num_free == 1
     bench.step()
     assert bench.names == ["later"]
 

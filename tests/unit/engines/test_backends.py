@@ -41,7 +41,9 @@ def test_an_import_path_is_anybody_s_own() -> None:
 
 @pytest.mark.parametrize("name", ["lokal", "no.such.module:engine", "serve_app.core:engine"])
 def test_an_unknown_engine_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"engine .* is unknown .*local, fake, openai or package.module:function"):
+    with pytest.raises(
+        ConfigError, match=r"engine .* is unknown .*local, vllm, fake, openai or package.module:function"
+    ):
         backend(name)
 
 

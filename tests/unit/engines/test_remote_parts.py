@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from serve_app.config.remote import BreakerSettings
 from serve_app.core import Overloaded
 from serve_app.endpoints import Refusal
+from serve_app.engines.places import Places
 from serve_app.engines.remote.asking import Lengths, lengths_of
 from serve_app.engines.remote.breaker import Breaker
 from serve_app.engines.remote.events import EventTooLong, event_data
-from serve_app.engines.remote.places import Places
 from serve_app.engines.remote.stats import token_stat
 
 
 @pytest.mark.parametrize(
     "module",
-    ["engines.remote.asking", "engines.remote.events", "engines.remote.stats", "endpoints.address",
+    ["engines.estimates", "engines.remote.asking", "engines.remote.events", "engines.remote.stats", "endpoints.address",
      "endpoints.refusal", "endpoints.waits"],
 )  # fmt: skip
 def test_examples_in_the_docstrings_hold(module):

@@ -3,10 +3,7 @@
 import asyncio
 import importlib
 import json
-import socket
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,16 +12,18 @@ import httpx
 import openai
 import pytest
 import pytest_asyncio
-import uvicorn
 from fastapi import FastAPI
 
 from serve_app.config import Settings
 from serve_app.core import Answer, Delta, Message, Query, RouteScore, TokenStat, Usage
 from serve_app.engines.fake import FakeAnswer, FakeEngine
-from serve_app.gateway import PrometheusMetrics, Services, comparison, create_app
+from serve_app.gateway import AdapterBook, Canaries, PrometheusMetrics, RoutingBook, Services, comparison, create_app
 from serve_app.ledger import PriceBook, Recorder
-from serve_app.patterns import CascadeControl, Node, PatternTable
+from serve_app.patterns import CascadeControl, Configured, DocumentSearch, Node, PatternTable
+from tests.unit.gateway.described import check
+from tests.unit.memory_documents import MemoryDocuments
 from tests.unit.memory_ledger import MemoryLedger
+from tests.unit.scripted_retriever import ScriptedRetriever
 
 SETTINGS = {
     "specialists": {"model": "small-model"},
@@ -32,6 +31,7 @@ SETTINGS = {
     "adapters": {"legal": {"path": "shipped:legal"}},
     "routes": {"adapters": {"legal": "legal"}},
     "cascade": {"threshold": 0.5, "prefix_tokens": 3},
+    "canary": {"share": 0},  # no calls behind a test's own
     "prices": {
         "version": "test-1",
         "models": {
@@ -99,22 +99,59 @@ class World:
     overrides: dict[str, Any] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=lambda: {"specialists": "ok", "fallback": "ok"})
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    book: AdapterBook | None = None
+    routing: RoutingBook | None = None
+    documents: MemoryDocuments | None = None
+    retriever: ScriptedRetriever | None = None
 
     def __post_init__(self) -> None:
         settings = Settings.model_validate({**SETTINGS, **self.overrides})
-        small = Node("specialists", "small-model", self.small)
+        small = Node("specialists", "small-model", self.small, adapters=self.book or Configured(("legal",)))
         large = Node("fallback", "large-model", self.large)
         control = CascadeControl(
             small, large, settings.cascade, comparison, lambda report: self.services.shadowed(report), self
         )
-        table = PatternTable(small, ("legal",), settings.routes, KeywordRouter(), large, control)
+        search = DocumentSearch(self.retriever, settings, has_large=True) if self.retriever else None
+        table = PatternTable(
+            small, settings.routes, KeywordRouter(), large, control, search=search, ensemble=settings.ensemble
+        )
         book = PriceBook(settings.prices, "large-model", ("small-model",))
         self.recorder = Recorder(self.ledger)
         metrics = PrometheusMetrics(control)
-        self.services = Services(settings, table, book, self.recorder, self.ledger, self._probe, metrics, control)
+        canaries = Canaries(
+            settings,
+            "g1",
+            self.ledger,
+            small,
+            large,
+            control,
+            comparison,
+            lambda report: self.services.shadowed(report),
+        )
+        self.services = Services(
+            settings,
+            table,
+            book,
+            self.recorder,
+            self.ledger,
+            self._probe,
+            metrics,
+            control,
+            book=self.book,
+            routing=self.routing,
+            canaries=canaries if self.book else None,
+            documents=self.documents,
+        )
         self.app: FastAPI = create_app(self.services)
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-        self.http = httpx.AsyncClient(transport=transport, base_url="http://gateway")
+        self.http = httpx.AsyncClient(
+            transport=transport, base_url="http://gateway", event_hooks={"response": [self._as_described]}
+        )
+
+    async def _as_described(self, response: httpx.Response) -> None:
+        await response.aread()
+        if response.request.url.path != "/v1/ledger/stats":  # the ledger in memory counts queries only
+            check(response.request.method, response.request.url.path, response)
 
     async def may_escalate(self, query: Query) -> bool:
         return await self.services.purse.may_escalate(query)
@@ -186,36 +223,6 @@ def world_with_end_token(make_world: Callable[..., World]) -> World:
     return make_world(
         small=Playback([Delta("yes", (yes,), None, Usage(1, 0, 1)), Delta("", (end,), "stop", Usage(1, 0, 2))])
     )
-
-
-@pytest.fixture
-def serving() -> Iterator[Callable[..., tuple[str, World]]]:
-    """Serves gateways over HTTP on loopback, from threads: a world's fields -> its URL, and the world."""
-    servers: list[tuple[uvicorn.Server, threading.Thread]] = []
-
-    def serve(**fields: Any) -> tuple[str, World]:
-        listener = socket.create_server(("127.0.0.1", 0))
-        worlds: list[World] = []
-
-        async def main() -> None:
-            worlds.append(World(**fields))
-            config = uvicorn.Config(worlds[0].app, log_level="error", lifespan="off")
-            server = uvicorn.Server(config)
-            servers.append((server, thread))
-            await server.serve([listener])
-            await worlds[0].close()
-
-        thread = threading.Thread(target=lambda: asyncio.run(main()))
-        thread.start()
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        while not servers or not servers[-1][0].started:
-            time.sleep(0.01)
-        return url, worlds[0]
-
-    yield serve
-    for server, thread in servers:
-        server.should_exit = True
-        thread.join()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("module", ["gateway.ids", "cli.ask"])
+@pytest.mark.parametrize("module", ["gateway.ids", "gateway.purse", "gateway.reference.types", "cli.ask"])
 def test_worked_values_hold(module):
     result = doctest.testmod(importlib.import_module(f"serve_app.{module}"))
     assert result.attempted > 0

@@ -7,7 +7,6 @@ import pytest
 from serve_app.config.budgets import BudgetsSettings
 from serve_app.core import EngineError, EngineInfo, JournalFull, Message, Query, SamplingParams, Usage
 from serve_app.gateway import Tunables
-from serve_app.gateway.purse import prompt_tokens
 from serve_app.keys import Key, KeyRecord, KeySnapshot, digest_of
 
 DAY = {"per": "day"}
@@ -126,6 +125,7 @@ async def test_a_request_sent_again_with_its_idempotency_key_gets_the_same_bytes
     assert len(await world.accounts()) == 1
     other = await world.chat("hard", stream=stream, headers=headers)
     assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_key_reused")
+    assert "headrace_replayed_requests_total 1.0" in (await world.http.get("/metrics")).text
 
 
 async def test_a_failed_request_leaves_its_idempotency_key_free(make_world):
@@ -254,7 +254,7 @@ async def test_what_an_adapter_may_say_by_its_own_bound_is_set_aside(make_world,
     asked, reserve = [], world.services.budgets.reserve
 
     async def noting(query_id, spender, nusd, tokens):
-        asked.append(tokens - prompt_tokens(Query("q", model, SamplingParams(), (Message("user", "easy"),))))
+        asked.append(tokens - Query("q", model, SamplingParams(), (Message("user", "easy"),)).estimated_tokens)
         await reserve(query_id, spender, nusd, tokens)
 
     monkeypatch.setattr(world.services.budgets, "reserve", noting)

@@ -13,6 +13,9 @@ from serve_app.engines.fake import FakeAnswer, FakeEngine
 LONG = " ".join(f"word{index}" for index in range(200))
 
 
+NO_STAND_IN = {"cascade": {"threshold": 0.5, "prefix_tokens": 3, "when_small_fails": "fail"}}
+
+
 def chat_body(text="slow", **extra):
     return {"model": "auto", "messages": [{"role": "user", "content": text}], **extra}
 
@@ -109,7 +112,8 @@ async def test_a_cancelled_request_task_is_billed_as_cancelled(make_world, leavi
 
 @pytest.mark.parametrize("fail_after", [0, 2])
 async def test_an_engine_that_fails_before_anything_is_sent_gives_503_in_both_modes(make_world, fail_after):
-    world = make_world(small=FakeEngine(default=FakeAnswer("one two three four", fail_after=fail_after)))
+    small = FakeEngine(default=FakeAnswer("one two three four", fail_after=fail_after))
+    world = make_world(small=small, overrides=NO_STAND_IN)
     for stream in (False, True):
         response = await world.chat(stream=stream)
         assert response.status_code == 503
@@ -145,7 +149,9 @@ async def test_one_failing_choice_fails_the_query_and_stops_the_others(make_worl
     def script(call):
         return FakeAnswer(LONG, fail_after=1) if call.call_id.endswith(":1") else LONG
 
-    world = make_world(small=FakeEngine(script, token_s=0.002), overrides={"cascade": {"decide": "full"}})
+    world = make_world(
+        small=FakeEngine(script, token_s=0.002), overrides={"cascade": {"decide": "full", "when_small_fails": "fail"}}
+    )
     assert (await world.chat(n=3, stream=stream)).status_code == 503
     [account] = await world.accounts()
     assert account.outcome == "failed"
@@ -213,7 +219,7 @@ async def test_time_that_runs_out_mid_stream_ends_the_stream_with_an_error_event
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_full_engine_is_429_with_retry_after(make_world, stream):
-    world = make_world(small=FakeEngine(max_calls=0))
+    world = make_world(small=FakeEngine(max_calls=0), overrides=NO_STAND_IN)
     response = await world.chat(stream=stream)
     assert response.status_code == 429
     assert response.headers["retry-after"] == "1"
@@ -222,9 +228,10 @@ async def test_a_full_engine_is_429_with_retry_after(make_world, stream):
 
 
 async def test_one_query_over_the_bound_in_flight_is_429_and_not_recorded(make_world):
-    world = make_world(small=slow_engine(), overrides={"gateway": {"max_in_flight": 2}})
+    world = make_world(small=slow_engine(), overrides={"gateway": {"max_in_flight": 3}})
     running = [asyncio.create_task(world.chat("x", max_tokens=30)) for _ in range(2)]
-    await asyncio.sleep(0.03)
+    while world.services.in_flight.num_queries < 2:  # noqa: ASYNC110  the count has no event
+        await asyncio.sleep(0)
     assert (await world.chat("x")).status_code == 429
     assert [response.status_code for response in await asyncio.gather(*running)] == [200, 200]
     assert (await world.chat("x", max_tokens=1)).status_code == 200
@@ -241,13 +248,13 @@ async def test_new_queries_are_refused_while_no_account_can_be_written_down(make
     assert len(world.recorder._pending) == 1
 
 
-async def test_a_router_that_fails_is_an_error_and_a_failed_query(make_world):
+async def test_a_router_that_fails_is_an_error_and_a_failed_query_where_so_set(make_world):
     class FullRouter:
         async def score(self, conversation):
             raise Overloaded("The router is full; try again later.", 3)
 
-    world = make_world()
-    world.services.table._patterns["auto"]._router = FullRouter()
+    world = make_world(overrides={"routes": {"when_router_fails": "fail"}})
+    world.services.table._reserved["auto"]._router = FullRouter()
     response = await world.chat()
     assert (response.status_code, response.headers["retry-after"]) == (429, "3")
     [account] = await world.accounts()

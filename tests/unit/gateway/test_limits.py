@@ -1,11 +1,8 @@
-"""Bounds of one replica: headers, bodies, places in flight."""
+"""Bounds of one request: headers and bodies."""
 
 import json
 
 import pytest
-
-from serve_app.core import Overloaded
-from serve_app.gateway.limits import InFlight
 
 LIMITS = {"gateway": {"max_header_bytes": 1024, "max_body_bytes": 1024}}
 
@@ -65,26 +62,6 @@ async def test_a_body_of_the_bound_is_taken(narrow):
     body = {"model": "auto", "messages": [{"role": "user", "content": "easy"}]}
     content = json.dumps(body).encode().ljust(1024)
     assert (await narrow.http.post("/v1/chat/completions", content=content)).status_code == 200
-
-
-def test_places_are_given_back_also_after_an_error():
-    places = InFlight(1)
-    with pytest.raises(ValueError, match="inside"), places.enter():
-        raise ValueError("inside")
-    with places.enter(), pytest.raises(Overloaded, match="already answers 1"), places.enter():
-        pass
-    assert places.num_queries == 0
-
-
-def test_half_of_the_places_are_kept_from_the_flex_tier():
-    places = InFlight(3)
-    with places.enter("flex"), places.enter("flex"):
-        with pytest.raises(Overloaded) as caught, places.enter("flex"):
-            pass
-        assert caught.value.retry_after_s > 1
-        with places.enter():
-            pass
-    assert places.num_queries == 0
 
 
 async def test_a_declared_length_that_no_number_holds_is_too_large(narrow):

@@ -12,7 +12,7 @@ from serve_app.budgets.windows import Span
 from serve_app.cache.response_cache import CacheReport
 from serve_app.core import LedgerError
 from serve_app.gateway import PrometheusMetrics
-from serve_app.gateway.readings import budget_readings, cache_readings, recorder_readings
+from serve_app.gateway.readings import budget_readings, cache_readings, recorder_readings, text_readings
 from tests.unit.telemetry.memory import MemoryInstruments
 
 
@@ -94,17 +94,18 @@ def test_the_journal_is_watched_and_its_totals_only_grow():
     } <= lines(metrics)
 
 
-def test_budgets_and_the_response_cache_are_watched():
+def test_budgets_texts_and_the_response_cache_are_watched():
     spans = {"day": Span(0, 86_400), "minute": Span(0, 60)}
     meters = [Meter("key", "alice", "day"), Meter("key", "bob", "day"), Meter("key", "bob", "minute")]
     uses = [
         BudgetUse(Budget(meter, 200, None), spans[meter.per], Amount(nusd, 0))
         for meter, nusd in zip([*meters, Meter("total", None, "day")], (150, 50, 10, 20), strict=True)
     ]
-    report = CacheReport(3, 1, 9, 10, 0, 0, 0, 10, 5, 2048)
+    report = CacheReport(3, 1, 9, 10, 4, 0, 0, 10, 5, 2048)
     metrics = PrometheusMetrics()
-    metrics.watch(lambda: budget_readings(uses))
-    metrics.watch(lambda: cache_readings(report))
+    metrics.watch(lambda: budget_readings(uses, num_overrun=2))
+    metrics.watch(lambda: cache_readings(report, num_repeated=6))
+    metrics.watch(lambda: text_readings(SimpleNamespace(num_dropped=7)))
     assert {
         'headrace_budget_used_share{budget="key/day"} 0.75',
         'headrace_budget_used_share{budget="key/minute"} 0.05',
@@ -112,6 +113,10 @@ def test_budgets_and_the_response_cache_are_watched():
         "headrace_cache_misses_total 9.0",
         "headrace_cache_entries 10.0",
         "headrace_cache_bytes 2048.0",
+        "headrace_cache_evictions_total 4.0",
+        "headrace_replayed_requests_total 6.0",
+        "headrace_budget_overruns_total 2.0",
+        "headrace_dropped_texts_total 7.0",
     } <= lines(metrics)
 
 

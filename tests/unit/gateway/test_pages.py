@@ -7,6 +7,7 @@ import pytest
 from serve_app.core import EngineError
 from serve_app.gateway import health
 from serve_app.ledger import SqlLedger
+from tests.unit.gateway.described import valid
 
 
 async def test_models_are_listed_with_their_kind(world):
@@ -47,6 +48,7 @@ async def test_the_sql_ledger_answers_behind_the_gateway(make_world, tmp_path):
     stats = (await world.http.get("/v1/ledger/stats", params={"since": "1h", "group_by": "route,outcome"})).json()
     account = (await world.http.get(f"/v1/ledger/queries/{body['id']}")).json()
     await ledger.close()
+    valid(stats, {"$ref": "#/components/schemas/LedgerStats"})
     assert stats["totals"]["queries"] == 1
     assert stats["totals"]["attempts"] == 3
     assert stats["totals"]["cost_usd"] == pytest.approx(body["headrace"]["cost_usd"])
@@ -93,6 +95,16 @@ async def test_ready_is_200_only_when_every_node_answers(world):
         {"specialists": "ok", "fallback": "still loading its model"},
     )
     assert (await world.http.get("/healthz")).status_code == 200
+
+
+async def test_a_fallback_that_is_stopped_on_purpose_does_not_make_the_service_unready(world):
+    world.nodes["fallback"] = "cold"
+    response = await world.http.get("/readyz")
+    assert (response.status_code, response.json()["status"], response.json()["nodes"]["fallback"]) == (
+        200,
+        "ready",
+        "cold",
+    )
 
 
 async def test_a_probe_that_fails_or_hangs_is_not_ready(world, monkeypatch):

@@ -10,6 +10,7 @@ from serve_app.core import RequestError
 from serve_app.gateway.parameters import CHAT_UNSUPPORTED, MESSAGE_UNSUPPORTED, TEXT_UNSUPPORTED
 from serve_app.gateway.parse import chat_ask, text_ask
 from serve_app.gateway.requests import ChatBody, ChatMessage, TextBody
+from tests.properties import examples
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -29,7 +30,7 @@ def bodies(known: list[str], required: dict[str, st.SearchStrategy]):
     return st.builds(lambda base, more: {**base, **more}, st.fixed_dictionaries(required), extra)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(bodies([*ChatBody.model_fields, *CHAT_UNSUPPORTED], {"model": st.just("auto"), "messages": MESSAGES}))
 def test_any_chat_body_is_a_query_or_one_request_error(body):
     try:
@@ -42,7 +43,7 @@ def test_any_chat_body_is_a_query_or_one_request_error(body):
     assert 1 <= ask.num_choices <= 8
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(bodies([*TextBody.model_fields, *TEXT_UNSUPPORTED], {"model": st.just("auto"), "prompt": st.text() | VALUES}))
 def test_any_text_body_is_a_query_or_one_request_error(body):
     try:
@@ -53,7 +54,7 @@ def test_any_text_body_is_a_query_or_one_request_error(body):
     assert ask.query.prompt
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.binary(max_size=64))
 def test_any_bytes_are_a_query_or_one_request_error(body):
     with pytest.raises(RequestError):

@@ -138,10 +138,8 @@ def test_the_guarantee_is_exported_as_it_is_reported():
         "drifting", 0.1, 2, 30, 4, 5, 6, 1.5, test.log_alarm, (0.05, 0.3), {"confidence": window.drift()}
     )
     reports = {"legal": report, None: replace(report, state="breached", drift={})}
-    ends = {
-        f"num_{end}": number for number, end in enumerate(("finished", "dropped", "timed_out", "failed", "cancelled"))
-    }
-    control = SimpleNamespace(report=lambda: reports, shadows=SimpleNamespace(**ends))
+    ends = {end: number for number, end in enumerate(("finished", "dropped", "timed_out", "failed", "cancelled"))}
+    control = SimpleNamespace(report=lambda: reports, shadows=SimpleNamespace(ends=ends))
     text, _ = PrometheusMetrics(control).exposition()
     lines = set(text.decode().splitlines())
     assert {
@@ -160,7 +158,7 @@ def test_the_guarantee_is_exported_as_it_is_reported():
         'headrace_guarantee_risk{bound="upper",route="legal"} 0.3',
         f'headrace_signal_psi{{route="legal",signal="confidence"}} {window.drift().psi}',
         f'headrace_signal_ks{{route="legal",signal="confidence"}} {window.drift().ks}',
-        *(f'headrace_shadow_ends_total{{end="{end[4:]}"}} {float(number)}' for end, number in ends.items()),
+        *(f'headrace_shadow_ends_total{{end="{end}"}} {float(number)}' for end, number in ends.items()),
     } <= lines
 
 

@@ -35,7 +35,7 @@ def test_a_key_is_printed_once_alone_on_its_output(run):
 
 def test_all_rights_and_limits_can_be_given(run):
     options = ["--admin", "--models", "auto, legal", "--usd-per-day", "2.50", "--tokens-per-day", "1000"]
-    more = ["--tokens-per-minute", "50", "--usd-per-month", "30", "--semantic-cache", "--store-texts"]
+    more = ["--tokens-per-minute", "50", "--usd-per-month", "30", "--semantic-cache", "--store-texts", "--priority"]
     made = json.loads(run("create", "ada", *options, *more, "--json").stdout)
     assert (made["name"], made["role"], made["key"][:3]) == ("ada", "admin", "hr-")
     (key,) = listed(run)
@@ -45,7 +45,7 @@ def test_all_rights_and_limits_can_be_given(run):
         {"per": "day", "usd": "2.50", "tokens": 1000},
         {"per": "month", "usd": "30"},
     ]
-    assert (key["semantic_cache"], key["store_texts"]) == (True, True)
+    assert (key["semantic_cache"], key["store_texts"], key["priority"]) == (True, True, True)
     table = run("list").output
     assert "$2.50 and 1,000 tokens a day" in table
     assert "auto, legal" in table

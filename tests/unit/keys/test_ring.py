@@ -194,13 +194,14 @@ async def test_the_settings_add_to_a_keys_rights_by_its_name(ring_of):
     source = Source(Key("bob", store_texts=True), Key("eve", semantic_cache=True))
     ring = ring_of(
         source,
-        OWN,
+        {**OWN, "admission": {"priority_keys": ["eve"]}},
         cache={"semantic": {"keys": ["bob"]}},
         ledger={"texts": {"store": True, "keys": ["ada"]}},
     )
     found = {name: await ring.find(secret) for name, secret in {"bob": b"stored-bob", "eve": b"stored-eve"}.items()}
     assert (found["bob"].semantic_cache, found["bob"].store_texts) == (True, True)
     assert (found["eve"].semantic_cache, found["eve"].store_texts) == (True, False)
+    assert (found["bob"].priority, found["eve"].priority) == (False, True)
     assert (await ring.find(b"key-of-ada")).store_texts
 
 

@@ -18,6 +18,7 @@ ADA = Key(
     limits=(Limit(per="day", usd="2.50"), Limit(per="minute", tokens=1000)),
     semantic_cache=True,
     store_texts=True,
+    priority=True,
 )
 
 

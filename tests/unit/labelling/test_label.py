@@ -55,9 +55,8 @@ class Counting:
 
 async def test_a_run_that_broke_off_goes_on_where_it_stopped(tmp_path, progress):
     log = write_log(tmp_path / "log.jsonl", row(1), row(2), row(3))
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(EngineError):
         await label_rows(read_log(log), log, Counting("3"), progress, 1)
-    assert caught.group_contains(EngineError)
     with progress.path.open("a") as out:
         out.write('{"id": "q3", "small_')  # the machine lost power in the middle of a line
     again, done = Counting(), []
@@ -100,16 +99,14 @@ async def test_the_file_of_labels_holds_no_text(tmp_path, progress):
 
 async def test_what_an_item_lacks_is_named_with_its_line(tmp_path, progress):
     log = write_log(tmp_path / "log.jsonl", row(1), row(2, reference=None))
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(DataError, match=r"log\.jsonl:2: `reference` is missing"):
         await label_rows(read_log(log), log, scorer("numeric"), progress, 1)
-    assert caught.group_contains(DataError, match=r"log\.jsonl:2: `reference` is missing")
 
 
 async def test_a_score_out_of_range_is_the_scorers_fault(tmp_path, progress):
     log = write_log(tmp_path / "log.jsonl", row(1))
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(HeadraceError, match=r"gave 7\.0"):
         await label_rows(read_log(log), log, Counting(score=7.0), progress, 1)
-    assert caught.group_contains(HeadraceError, match=r"gave 7\.0")
 
 
 @pytest.mark.parametrize(
@@ -136,10 +133,10 @@ def test_a_bad_line_is_named_with_its_field(tmp_path, line, fault):
 
 def test_a_log_may_be_gzipped_and_references_may_be_numbers_truths_or_lists(tmp_path):
     path = tmp_path / "log.jsonl.gz"
-    references = (3, 2.5, True, ["a", "b"], None)
+    references = (3, 2.5, 18.0, 1234567.891, True, ["a", "b"], None)
     rows = [{"id": str(n), "small_answer": "", "reference": one} for n, one in enumerate(references)]
     path.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
-    assert [found.reference for _, found in read_log(path)] == ["3", "2.5", "yes", "a\nb", None]
+    assert [found.reference for _, found in read_log(path)] == ["3", "2.5", "18", "1234567.891", "yes", "a\nb", None]
 
 
 def test_an_empty_or_missing_log_is_told(tmp_path):

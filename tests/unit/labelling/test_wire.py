@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serve_app.labelling.sandbox.wire import WireError, decode, encode, framed, receive, send, unframed
+from tests.properties import examples
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
 LEAVES |= st.binary(max_size=8) | st.decimals(allow_nan=False) | st.fractions() | st.datetimes() | st.timedeltas()
@@ -26,7 +27,7 @@ def refuse(value):
     raise AssertionError(f"a handle was asked for {value!r}")
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(VALUES)
 def test_plain_data_comes_out_as_it_went_in(value):
     crossed = decode(json.loads(json.dumps(encode(value, refuse))), refuse)

@@ -60,6 +60,20 @@ def answer() -> Callable[..., Answer]:
     return build
 
 
+@pytest.fixture
+def full(book: PriceBook, attempt: Callable[..., Attempt], answer: Callable[..., Answer]) -> Answer:
+    """An account with every field set."""
+    tried = attempt("small", "escalated", 100, 10, adapter="legal", adapter_version="abc", confidence=0.4, busy_s=0.25)
+    used = attempt("large", "accepted", 90, 20, cached_tokens=8, choice_index=0, busy_s=1.5)
+    return book.price(
+        answer(
+            "q-full", tried, used, key_id="k1", route="legal", route_probability=0.93, model="large", escalated=True,
+            reason="mean probability 0.40 is below 0.55", confidence=0.4, first_token_ms=81.5, ms=912.0, tier="flex",
+            gateway="g1", cache="semantic", shadow_of="q-before",
+        )
+    )  # fmt: skip
+
+
 @pytest_asyncio.fixture
 async def ledger(tmp_path: Path) -> AsyncIterator[SqlLedger]:
     """An open, empty ledger in a file."""

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from typer import Typer
 from typer.testing import CliRunner
 
-from serve_app.cli.prices import mount
+from serve_app.cli.bill import bill
+from serve_app.cli.reprice import reprice
 from serve_app.config import load
 from serve_app.config.prices import PricesSettings
 from serve_app.core import Answer, Attempt, LedgerError, RequestError, Usage
@@ -183,6 +184,22 @@ async def test_facts_are_read_by_full_hours(filled):
     assert len((await read_facts(filled.store, 0.0, 3600.5)).uses) == 3
 
 
+async def test_of_an_ensemble_one_answer_was_given_and_all_members_are_charged(ledger):
+    def members(query_id, outcome, **ends):
+        attempts = [
+            Attempt("specialists", "small", None, end, Usage(100, 0, tokens), 1.0, role="member")
+            for end, tokens in ends.items()
+        ]
+        return book().price(Answer(query_id, 10.0, "ensemble", outcome, tuple(attempts)))
+
+    whole = members("q1", "accepted", accepted=10, counted=40, cancelled=3)
+    left = members("q2", "cancelled", cancelled=7)
+    await ledger.record([whole, left])
+    [use] = (await read_facts(ledger.store, 0.0, 3600.0)).uses
+    assert (use.given_prompt_tokens, use.given_completion_tokens) == (100, 10)
+    assert use.cost_nusd == whole.cost_nusd + left.cost_nusd
+
+
 async def test_a_bad_group_and_a_closed_database_are_errors(filled):
     with pytest.raises(RequestError, match="cannot be shared by 'colour'"):
         await read_facts(filled.store, 0.0, 1.0, "colour")
@@ -197,7 +214,8 @@ async def test_a_bad_group_and_a_closed_database_are_errors(filled):
 @pytest.fixture
 def invoke():
     app = Typer()
-    mount(app)
+    app.command()(reprice)
+    app.command()(bill)
     return lambda *arguments: CliRunner().invoke(app, arguments, env={"COLUMNS": "160"})
 
 
@@ -230,6 +248,9 @@ def test_the_comparison_as_json_and_as_a_table(filled, invoke, tmp_path):
     shown = invoke(*options, "--save").output
     assert "Other prices: half (4)." in shown
     assert "Saved as" in shown
+    mistyped = invoke(*options[:-1], str(tmp_path / "none.sqlite3"), "--save")
+    assert isinstance(mistyped.exception, LedgerError)
+    assert not (tmp_path / "none.sqlite3").exists()
 
 
 @pytest.mark.parametrize(

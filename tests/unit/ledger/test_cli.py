@@ -96,6 +96,12 @@ def test_a_missing_file_is_one_sentence_and_makes_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_missing_file_is_not_made_by_a_command_that_writes(tmp_path):
+    result = run("prune", "--ledger", str(tmp_path / "none.sqlite3"), "--days", "1")
+    assert isinstance(result.exception, LedgerError)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_accounts_go_to_a_file(file, tmp_path):
     out = tmp_path / "out.csv"
     result = run("export", "--ledger", file, "--out", str(out), "--rows", "attempts")

@@ -16,7 +16,7 @@ import pytest
         "ledger.times",
         "ledger.latency",
         "ledger.partitions",
-        "ledger.spans",
+        "ledger.pieces",
         "ledger.totals",
         "store.url",
         "cli.ledger_table",

@@ -221,6 +221,11 @@ async def test_calls_at_once_share_a_sync_and_one_after_it_gets_its_own(tmp_path
     journal.end(accounts[0])
     await asyncio.gather(first, journal.synced())
     assert num_syncs == 2
+    journal.end(accounts[0])
+    journal.sync_soon()
+    journal.sync_soon()
+    await journal.synced()
+    assert num_syncs == 3
     crash(journal)
 
 

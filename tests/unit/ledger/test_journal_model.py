@@ -11,6 +11,7 @@ from serve_app.core import Answer
 from serve_app.ledger.journal import Journal, adopt
 from serve_app.ledger.journal.frames import Kind, SegmentReader
 from serve_app.ledger.journal.records import decode_query_id
+from tests.properties import examples
 from tests.unit.ledger.scripted import KIB, ScriptedLedger, crash, opening
 
 STEPS = st.lists(
@@ -66,7 +67,7 @@ async def drive(journal: Journal, model: Model, steps: list[tuple[str, int]], an
         assert (len(journal), journal.num_open) == (len(model.pending), len(model.open))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(steps=STEPS, window=st.integers(6, 9))
 def test_after_any_calls_and_a_death_the_adopter_finds_what_the_model_holds(answer, steps, window):
     async def scenario(root: Path) -> None:
@@ -84,7 +85,7 @@ def test_after_any_calls_and_a_death_the_adopter_finds_what_the_model_holds(answ
         assert not list(Path(folder).glob("*.damaged"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(steps=STEPS, data=st.data())
 def test_cut_off_at_any_byte_what_was_whole_before_it_counts_and_nothing_twice(answer, steps, data):
     async def scenario(root: Path) -> None:

@@ -104,7 +104,8 @@ def test_a_list_price_that_tokens_do_not_decide_is_refused_with_its_key(name, re
 
 def changing(**more) -> PricesSettings:
     later = {"version": "v2", "effective_from": "2026-03-01", "models": {"n": {"usd_per_call": 1}}}
-    last = {"version": "v3", "effective_from": "2026-04-01T02:00+02:00", "flex_factor": "0.25", **more}
+    factors = {"flex_factor": "0.25", "priority_factor": "2"}
+    last = {"version": "v3", "effective_from": "2026-04-01T02:00+02:00", **factors, **more}
     return settings(changes=[later, last], models={"m": TOKENS, "n": {"usd_per_call": "0.5"}})
 
 
@@ -128,6 +129,7 @@ def test_a_change_keeps_what_it_does_not_name():
     first, second, third = price_versions(changing(replica_usd_per_hour={"router": "0.1"}))
     assert first.rates["m"] is second.rates["m"] is third.rates["m"]
     assert [each.flex_factor for each in (first, second, third)] == [Fraction(1, 2), Fraction(1, 2), Fraction(1, 4)]
+    assert [each.priority_factor for each in (first, second, third)] == [1, 1, 2]
     assert (second.replica_usd("router", None), third.replica_usd("router", None)) == (None, Fraction(1, 10))
 
 
@@ -153,6 +155,13 @@ def test_the_digest_goes_by_figures_not_by_how_they_are_written():
         for figure in ("0.1", Decimal("0.100"), "0.11")
     )
     assert one.digest == same.digest != other.digest
+
+
+def test_a_version_without_a_price_for_going_first_is_what_it_was_before_there_was_one():
+    (plain,), (raised,) = (price_versions(settings(TOKENS, priority_factor=factor)) for factor in (1, "1.5"))
+    assert "priority_factor" not in plain.document()
+    assert raised.document()["priority_factor"] == "3/2"
+    assert plain.digest != raised.digest
 
 
 def test_a_reservation_is_the_dearest_that_a_call_can_be():

@@ -1,16 +1,18 @@
 """What each kind of query costs, worked out by hand.
 
-Nano-dollars per token: small 20 / 60.5; large 100 / 300, cached 50. Flex is half of it; the encoder is 1,000 a call.
+Nano-dollars per token: small 20 / 60.5; large 100 / 300, cached 50. Flex is half of it, priority 2.5 times; the encoder
+is 1,000 a call.
 """
 
 from dataclasses import dataclass
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from serve_app.config.prices import PricesSettings
-from serve_app.core import Answer, Attempt, Usage
+from serve_app.core import Answer, Attempt, Tier, Usage
 from serve_app.ledger import PriceBook
 from serve_app.ledger.levers import priced
 
@@ -20,6 +22,7 @@ def book(prices: PricesSettings) -> PriceBook:
     """The prices of all tests, and an encoder's price per call."""
     models = prices.model_dump(mode="json", exclude_none=True)["models"]
     priced_router = {"version": "v", "models": {**models, "encoder": {"usd_per_call": "0.000001"}}}
+    priced_router["priority_factor"] = "2.5"
     return PriceBook(PricesSettings.model_validate(priced_router), large_model="large")
 
 
@@ -78,6 +81,43 @@ CASES = {
         [2242, 2726],
         13_600,
     ),
+    "vote whose last member was not waited for": Case(
+        [
+            tried("small", "accepted", (100, 0, 12), "member"),
+            tried("small", "counted", (100, 0, 40), "member"),
+            tried("large", "cancelled", (90, 0, 5), "member"),
+        ],
+        [2726, 4420, 10_500],
+        13_600,
+    ),
+    "vote that the large model lost": Case(
+        [
+            tried("large", "counted", (90, 0, 20), "member"),
+            tried("small", "accepted", (100, 0, 12), "member"),
+        ],
+        [15_000, 2726],
+        15_000,
+        "measured",
+    ),
+    "vote that was escalated": Case(
+        [
+            tried("small", "escalated", (100, 0, 12), "member"),
+            tried("small", "escalated", (100, 0, 10), "member"),
+            tried("large", "accepted", (90, 0, 20)),
+        ],
+        [2726, 2605, 15_000],
+        15_000,
+        "measured",
+    ),
+    "ensemble that its client left": Case(
+        [
+            tried("small", "cancelled", (100, 0, 12), "member"),
+            tried("small", "cancelled", (100, 0, 3), "member"),
+        ],
+        [2726, 2182],
+        10_900,
+        outcome="cancelled",
+    ),
     "ensemble with a combiner": Case(
         [
             tried("large", "accepted", (90, 0, 20), "member"),
@@ -97,6 +137,7 @@ CASES = {
         by_tier=6500,
         tier="flex",
     ),
+    "priority": Case([tried("small", "accepted", (100, 0, 11))], [6664], 13_300, by_tier=-3998, tier="priority"),
     "timed out, small": Case([tried("small", "timed_out", (100, 0, 7))], [2424], 0, outcome="timed_out"),
     "timed out, large": Case([tried("large", "timed_out", (100, 0, 7))], [12_100], 12_100, outcome="timed_out"),
     "lost": Case([], [], 0, outcome="lost"),
@@ -181,7 +222,7 @@ attempts = st.lists(
     st.builds(
         tried,
         st.sampled_from(["small", "large", "local"]),
-        st.sampled_from(["accepted", "escalated", "cancelled", "failed", "timed_out"]),
+        st.sampled_from(["accepted", "counted", "escalated", "cancelled", "failed", "timed_out"]),
         usages,
         st.sampled_from(["answer", "member"]),
         st.integers(0, 2),
@@ -190,7 +231,7 @@ attempts = st.lists(
 )
 
 
-@given(attempts=attempts, tier=st.sampled_from(["default", "flex"]))
+@given(attempts=attempts, tier=st.sampled_from(get_args(Tier)))
 def test_what_the_levers_leave_of_the_savings_is_always_large_against_plain_prices(book, attempts, tier):
     account = book.price(Answer("q", 1000.0, "auto", "accepted", tuple(attempts), tier=tier))
     version = book.version_at(1000.0)
@@ -200,4 +241,4 @@ def test_what_the_levers_leave_of_the_savings_is_always_large_against_plain_pric
     levers = account.saved_by_prefix_nusd + account.saved_by_tier_nusd
     assert account.always_large_nusd - account.cost_nusd - levers == account.always_large_nusd - spent
     assert account.saved_by_prefix_nusd >= 0
-    assert account.saved_by_tier_nusd >= 0
+    assert account.saved_by_tier_nusd * {"flex": 1, "default": 0, "priority": -1}[tier] >= 0

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from serve_app.core import Answer, LedgerError
 from serve_app.ledger import Recorder
 from serve_app.ledger import recorder as recorder_module
+from tests.properties import examples
 from tests.unit.ledger.scripted import ScriptedLedger, until
 
 
@@ -192,7 +193,7 @@ async def test_accounts_reach_sql(ledger, accounts):
     assert (await ledger.stats(None, None, ()))["totals"]["queries"] == 10
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     fates=st.lists(st.sampled_from(["stored", "refused", "stored but not confirmed"]), max_size=30),
     bursts=st.lists(st.integers(1, 9), min_size=1, max_size=6),

@@ -14,6 +14,7 @@ from serve_app.core import Answer, JournalFull, LedgerError
 from serve_app.ledger import Recorder
 from serve_app.ledger import recorder as recorder_module
 from serve_app.ledger.journal import Adopted, Journal, adopt, spare
+from tests.properties import examples
 from tests.unit.ledger.scripted import KIB, ScriptedLedger, crash, opening, until
 
 
@@ -284,7 +285,7 @@ async def test_close_with_the_ledger_away_leaves_the_accounts_to_adopt(tmp_path,
     assert (await adopt(tmp_path, ledger)).num_answers == 3
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     fates=st.lists(st.sampled_from(["stored", "refused", "stored but not confirmed"]), max_size=30),
     sizes=st.lists(st.integers(0, 900), min_size=1, max_size=40),

@@ -1,8 +1,6 @@
 """The SQL ledger: idempotent, all or nothing, and what it says of a query and of a range."""
 
-import asyncio
 import pickle
-import sys
 from dataclasses import replace
 
 import pytest
@@ -12,20 +10,6 @@ from serve_app.core import LedgerError, RequestError
 from serve_app.ledger import SqlLedger, public_account
 from serve_app.ledger.latency import ERROR_SHARE
 from serve_app.store import Store
-
-
-@pytest.fixture
-def full(book, attempt, answer):
-    """An account with every field set."""
-    tried = attempt("small", "escalated", 100, 10, adapter="legal", adapter_version="abc", confidence=0.4, busy_s=0.25)
-    used = attempt("large", "accepted", 90, 20, cached_tokens=8, choice_index=0, busy_s=1.5)
-    return book.price(
-        answer(
-            "q-full", tried, used, key_id="k1", route="legal", route_probability=0.93, model="large", escalated=True,
-            reason="mean probability 0.40 is below 0.55", confidence=0.4, first_token_ms=81.5, ms=912.0, tier="flex",
-            gateway="g1", cache="semantic", shadow_of="q-before",
-        )
-    )  # fmt: skip
 
 
 async def test_a_stored_query_reads_back_as_it_was_recorded(ledger, full):
@@ -81,44 +65,6 @@ async def test_a_full_disk_is_an_error_and_the_batch_can_be_sent_again(ledger, f
     await ledger.store.write(lambda c: c.execute(text("PRAGMA max_page_count=1000000")))
     await ledger.record(batch)
     assert (await ledger.stats(None, None, ()))["totals"]["queries"] == 500
-
-
-async def test_a_writer_killed_at_work_leaves_whole_batches_and_no_row_twice(tmp_path, full):
-    file, batch_size = str(tmp_path / "killed.sqlite3"), 50
-    batches = [[replace(full, query_id=f"q{n}-{i}") for i in range(batch_size)] for n in range(60)]
-    (tmp_path / "batches").write_bytes(pickle.dumps(batches))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", WRITER, file, str(tmp_path / "batches"), stdout=asyncio.subprocess.PIPE
-    )
-    confirmed = [int(await process.stdout.readline()) for _ in range(3)]
-    process.kill()
-    confirmed += [int(line) for line in (await process.stdout.read()).splitlines()]
-    await process.wait()
-    ledger = SqlLedger(file)
-    await ledger.open()
-    num_found = (await ledger.stats(None, None, ()))["totals"]["queries"]
-    assert num_found % batch_size == 0
-    assert num_found >= batch_size * len(confirmed)  # what was confirmed is there
-    for batch in batches:
-        await ledger.record(batch)
-    totals = (await ledger.stats(None, None, ()))["totals"]
-    assert (totals["queries"], totals["attempts"]) == (3000, 6000)
-    await ledger.close()
-
-
-WRITER = """
-import asyncio, pathlib, pickle, sys
-from serve_app.ledger import SqlLedger
-
-async def main():
-    ledger = SqlLedger(sys.argv[1])
-    await ledger.open()
-    for number, batch in enumerate(pickle.loads(pathlib.Path(sys.argv[2]).read_bytes())):
-        await ledger.record(batch)
-        print(number, flush=True)
-
-asyncio.run(main())
-"""
 
 
 async def test_an_empty_batch_and_an_account_without_attempts_are_fine(ledger, book, answer):

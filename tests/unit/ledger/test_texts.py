@@ -7,7 +7,7 @@ from sqlalchemy import event
 
 from serve_app.core import LedgerError
 from serve_app.ledger import texts as module
-from serve_app.ledger.texts import StoredText, TextStore
+from serve_app.ledger.texts import StoredText, TextStore, Wanted
 from serve_app.store import Store
 
 DAY_S = 86_400.0
@@ -78,3 +78,26 @@ async def test_a_database_that_cannot_be_used_is_a_ledger_error(tmp_path):
     for call in (texts.put([TEXT]), texts.of("q1"), texts.prune(1, 0.0)):
         with pytest.raises(LedgerError):
             await call
+
+
+async def test_pages_go_in_the_order_of_arrival_and_hold_what_is_wanted(store, monkeypatch):
+    monkeypatch.setattr(module, "_TEXTS_AT_A_TIME", 2)
+    same = [replace(TEXT, query_id=f"q{number}", created_at_s=11 * DAY_S) for number in (9, 7, 8)]
+    others = [replace(BARE, created_at_s=12 * DAY_S), replace(TEXT, query_id="late", created_at_s=13 * DAY_S)]
+    await store.put([*others, *same])
+    wanted = Wanted(since_s=11 * DAY_S, until_s=13 * DAY_S, escalated=True)
+    first = await store.page(wanted)
+    second = await store.page(wanted, first[-1].text)
+    assert [found.text.query_id for found in (*first, *second)] == ["q7", "q8", "q9"]
+    assert await store.page(wanted, second[-1].text) == []
+    assert [found.text.query_id for found in await store.page(Wanted(adapter="legal"))] == ["q7", "q8"]
+
+
+async def test_a_page_has_the_route_of_the_account_where_there_is_one(store, ledger, answer, attempt):
+    await store.put([replace(TEXT, created_at_s=1000.0), replace(BARE, created_at_s=1001.0)])
+    await ledger.record([answer("q1", attempt("small", "accepted", 1, 1), route="legal")])
+    assert [(found.text.query_id, found.route) for found in await store.page(Wanted())] == [
+        ("q1", "legal"),
+        ("q2", None),
+    ]
+    assert [found.text.query_id for found in await store.page(Wanted(route="legal"))] == ["q1"]

@@ -13,14 +13,17 @@ from serve_app.confidence import ThresholdRule
 from serve_app.config import CascadeSettings
 from serve_app.core import EngineError, Message, Query, SamplingParams
 from serve_app.engines.fake import FakeAnswer, FakeEngine
-from serve_app.patterns import Cascade, Node, Trace
+from serve_app.patterns import Cascade, Node, Trace, WhenFailed
+from tests.properties import examples
 
 QUERY = Query("q1", "auto", SamplingParams(), (Message("user", "hi"),), created_at_s=1.0)
 
 
 def cascade(small, large, **fields):
-    rule = ThresholdRule(CascadeSettings(**{"threshold": 0.5, "prefix_tokens": 3, **fields}))
-    return Cascade(Node("specialists", "small", small), Node("fallback", "large", large), rule)
+    settings = CascadeSettings(**{"threshold": 0.5, "prefix_tokens": 3, **fields})
+    when_failed = WhenFailed(settings.when_small_fails, settings.when_large_fails)
+    nodes = Node("specialists", "small", small), Node("fallback", "large", large)
+    return Cascade(*nodes, ThresholdRule(settings), when_failed=when_failed)
 
 
 async def answered(pattern, query=QUERY):
@@ -34,7 +37,7 @@ ANSWERS = st.lists(st.tuples(st.text(max_size=3), st.floats(-3.0, 0.0, allow_sub
 GROUPS = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(120), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     answer=ANSWERS,
     groups=GROUPS,
@@ -150,7 +153,8 @@ async def test_closing_while_tokens_are_held_back_closes_the_engine_and_bills_th
 @pytest.mark.parametrize("fail_after", [0, 1, 3, 4])
 async def test_a_small_model_that_fails_is_a_failed_attempt(fail_after):
     trace = Trace(QUERY)
-    pattern = cascade(FakeEngine(default=FakeAnswer("a b c d e", fail_after=fail_after)), FakeEngine())
+    small = FakeEngine(default=FakeAnswer("a b c d e", fail_after=fail_after))
+    pattern = cascade(small, FakeEngine(), when_small_fails="fail")
     with pytest.raises(EngineError):
         async for _ in pattern.answer(QUERY, trace, None, 0):
             pass

@@ -1,4 +1,4 @@
-"""An escalation for which there is no budget keeps the small answer, or refuses the query; nobody audits it."""
+"""An escalation for which there is no budget, or no replica yet, keeps the small answer; nobody audits it."""
 
 import pytest
 
@@ -7,6 +7,7 @@ from serve_app.config import CascadeSettings
 from serve_app.core import BudgetExceeded, Message, Query, RouteScore, SamplingParams
 from serve_app.engines.fake import FakeAnswer, FakeEngine
 from serve_app.patterns import Cascade, Node, Trace
+from serve_app.patterns.warmth import Waking
 
 QUERY = Query("q1", "auto", SamplingParams(), (Message("user", "hi"),), created_at_s=1.0)
 
@@ -37,11 +38,21 @@ class Audience:
         self.accepted_decisions.append(decision)
 
 
-def unsure(decide, purse, audience=None, **fields):
+class SetWarmth:
+    def __init__(self, left_s):
+        self.left_s = left_s
+
+    def remaining_s(self):
+        return self.left_s
+
+
+def unsure(decide, purse, audience=None, waking=None, **fields):
     rule = ThresholdRule(CascadeSettings(threshold=0.5, prefix_tokens=3, decide=decide, **fields))
     small = FakeEngine(default=FakeAnswer("I am not sure about that at all", logprob=-3.0))
     large = FakeEngine(default="the large model says this")
-    return Cascade(Node("specialists", "small", small), Node("fallback", "large", large), rule, audience, purse)
+    return Cascade(
+        Node("specialists", "small", small), Node("fallback", "large", large, waking=waking), rule, audience, purse
+    )
 
 
 async def answered(cascade, route=None):
@@ -90,3 +101,28 @@ async def test_nobody_asks_for_an_answer_that_is_accepted():
     cascade = unsure("prefix", purse, route_thresholds={"legal": 0.0})
     _, account = await answered(cascade, RouteScore("legal", 0.9, {"legal": 0.9}))
     assert (account.escalated, purse.num_asked) == (False, 0)
+
+
+@pytest.mark.parametrize("decide", ["prefix", "full"])
+async def test_while_the_large_model_starts_the_small_answer_is_kept_and_no_budget_is_asked_for(decide):
+    audience, purse, withheld = Audience(), Purse(allows=True), []
+    waking = Waking(SetWarmth(41.5), "accept_small", 10, lambda: withheld.append(1))
+    text, account = await answered(unsure(decide, purse, audience, waking))
+    assert text == "I am not sure about that at all"
+    assert (account.outcome, account.escalated, len(account.attempts)) == ("accepted", False, 1)
+    assert account.reason.endswith("; the large model is starting, 42 s to go")
+    assert [decision.basis for decision in audience.accepted_decisions] == ["uncovered"]
+    assert (purse.num_asked, withheld) == (0, [1])
+
+
+async def test_what_the_pre_router_sends_to_a_cold_large_model_is_answered_by_the_small_one():
+    waking = Waking(SetWarmth(41.5), "wait_if_soon", 10)
+    cascade = unsure("prefix", Purse(allows=True), waking=waking, skip_small_above=0.5)
+    text, account = await answered(cascade, RouteScore("legal", 0.9, {"legal": 0.9}, gain=0.9))
+    assert (text, account.escalated) == ("I am not sure about that at all", False)
+
+
+async def test_a_start_that_is_nearly_over_is_waited_for():
+    waking = Waking(SetWarmth(5), "wait_if_soon", 10)
+    text, account = await answered(unsure("prefix", Purse(allows=True), waking=waking))
+    assert (text, account.escalated) == ("the large model says this", True)

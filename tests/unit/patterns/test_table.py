@@ -5,7 +5,7 @@ import pytest
 from serve_app.config import CascadeSettings, RoutesSettings
 from serve_app.core import Message, ModelNotFound, Query, RouteScore, SamplingParams
 from serve_app.engines.fake import FakeAnswer, FakeEngine
-from serve_app.patterns import CascadeControl, Node, PatternTable, Trace
+from serve_app.patterns import CascadeControl, Configured, Node, PatternTable, Trace
 
 ROUTES = RoutesSettings(adapters={"legal": "legal", "chat": "base"})
 UNSURE = FakeAnswer("a b c d", logprob=-5.0)
@@ -22,12 +22,12 @@ class FixedRouter:
 
 def table(router=None, fallback=True, small=None, **cascade):
     small = small or FakeEngine(default=UNSURE, adapters={"legal": "v1"})
-    small_node = Node("specialists", "small", small)
+    small_node = Node("specialists", "small", small, adapters=Configured(("legal",)))
     if not fallback:
-        return PatternTable(small_node, ("legal",), ROUTES, router)
+        return PatternTable(small_node, ROUTES, router)
     large = Node("fallback", "large", FakeEngine(default="large"))
     control = CascadeControl(small_node, large, CascadeSettings(**cascade), lambda name: never_asked, never_told)
-    return PatternTable(small_node, ("legal",), ROUTES, router, large, control)
+    return PatternTable(small_node, ROUTES, router, large, control)
 
 
 async def never_asked(question, small_answer, large_answer):
@@ -57,7 +57,7 @@ async def ask(pattern, **fields):
     ],
 )
 def test_names_follow_from_the_nodes_that_are_there(router, fallback, names):
-    assert set(table(router, fallback).patterns) == names
+    assert set(table(router, fallback).names) == names
 
 
 def test_an_unknown_name_lists_what_there_is():

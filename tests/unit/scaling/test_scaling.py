@@ -9,32 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serve_app.config.scaling import EngineAims, EnginePlan, FallbackPlan, Pace, RequestAims, RequestPlan, ZeroAims
 from serve_app.core import ConfigError
 from serve_app.scaling import (
     Bounds,
-    EngineAims,
     EscalationMeter,
     Load,
     LoadMeter,
-    NodePlan,
     NodeState,
-    Pace,
-    RequestAims,
     Traffic,
     WarmUp,
-    ZeroAims,
     decide,
     engine_need,
-    read_plans,
     settle,
     while_cold,
 )
 
 AIMS = EngineAims(tokens_per_s=700)
 PLANS = (
-    NodePlan(AIMS),
-    NodePlan(AIMS, Pace(half_life_s=30, margin=0.3), fed_by="escalations"),
-    NodePlan(RequestAims(ongoing=16, per_s=50)),
+    EnginePlan(engine=AIMS),
+    FallbackPlan(engine=AIMS, pace=Pace(half_life_s=30, margin=0.3)),
+    RequestPlan(requests=RequestAims(ongoing=16, per_s=50)),
 )
 
 
@@ -57,7 +52,7 @@ plans = st.sampled_from(PLANS)
 steps = st.lists(st.tuples(figures(120), loads, traffics), min_size=1, max_size=30)
 
 
-@pytest.mark.parametrize("module", ["hold", "idle", "need", "plans", "warmup"])
+@pytest.mark.parametrize("module", ["hold", "idle", "need", "warmup"])
 def test_worked_examples_hold(module: str) -> None:
     result = doctest.testmod(importlib.import_module(f"serve_app.scaling.{module}"))
     assert (result.failed, result.attempted > 0) == (0, True)
@@ -137,14 +132,14 @@ def test_a_burst_is_met_at_once_and_its_replicas_go_one_by_one():
 
 
 def test_escalations_are_foreseen_from_queries_before_they_reach_the_fallback():
-    plan, bounds = NodePlan(EngineAims(tokens_per_s=200, call_tokens=100), fed_by="escalations"), Bounds(1, 8)
+    plan, bounds = FallbackPlan(engine=EngineAims(tokens_per_s=200, call_tokens=100)), Bounds(1, 8)
     traffic = Traffic(queries_per_s=30, decided=1000, escalated=200)
     assert decide(plan, bounds, None, Load(replicas=1), None, 0.0).target == 1
     assert decide(plan, bounds, None, Load(replicas=1), traffic, 0.0).target == 4  # 30 x 0.2 x 100 / (200 x 0.75)
 
 
 def test_the_fallback_goes_to_zero_when_idle_and_starts_before_the_first_escalation():
-    plan = NodePlan(AIMS, zero=ZeroAims(idle_s=100, wake_calls=0.5), fed_by="escalations", warm_up_s=60)
+    plan = FallbackPlan(engine=AIMS, zero=ZeroAims(idle_s=100, wake_calls=0.5), warm_up_s=60)
     bounds = Bounds(0, 4)
     quiet, busy = Traffic(0.001, 100, 20), Traffic(1.0, 100, 20)
     state = decide(plan, bounds, None, Load(), quiet, 0.0)
@@ -158,7 +153,7 @@ def test_the_fallback_goes_to_zero_when_idle_and_starts_before_the_first_escalat
 
 
 def test_a_call_that_waits_wakes_a_node_at_zero():
-    state = decide(NodePlan(AIMS), Bounds(0, 4), None, Load(ongoing=1, tokens_in_flight=100), None, 0.0)
+    state = decide(EnginePlan(engine=AIMS), Bounds(0, 4), None, Load(ongoing=1, tokens_in_flight=100), None, 0.0)
     assert state.target == 1
 
 
@@ -226,18 +221,26 @@ def test_a_gateway_s_meter_counts_escalations_over_a_longer_time():
     assert stats["queries_per_s"] == pytest.approx(1.0, rel=0.1)
 
 
-@pytest.mark.parametrize(
-    ("node", "key"),
-    [
-        ({}, "scaling.N: give either"),
-        ({"engine": {"tokens_per_s": 1}, "requests": {"ongoing": 1}}, "scaling.N: give either"),
-        ({"engine": {"tokens_per_s": 0}}, "scaling.N.engine.tokens_per_s"),
-        ({"engine": {"speed": 1}}, "scaling.N.engine"),
-        ({"requests": {"ongoing": 8}, "fed": "queries"}, "scaling.N: "),
-        ({"requests": {"ongoing": 8}, "fed_by": "rumours"}, "scaling.N.fed_by"),
-        ({"requests": {"ongoing": 8}, "pace": {"margin": -1}}, "scaling.N"),
-    ],
-)
-def test_a_bad_plan_names_the_node_and_the_key(node, key):
-    with pytest.raises(ConfigError, match=key):
-        read_plans({"N": node})
+def test_an_engine_of_unknown_speed_cannot_be_scaled():
+    with pytest.raises(ConfigError, match="tokens_per_s"):
+        decide(EnginePlan(), Bounds(1, 4), None, Load(replicas=1), None, 0.0)
+
+
+def test_calls_a_second_alone_may_scale_a_node():
+    plan = RequestPlan(requests=RequestAims(per_s=50))
+    assert decide(plan, Bounds(1, 8), None, Load(replicas=1, arrivals_per_s=120, ongoing=900), None, 0.0).target == 3
+
+
+def test_small_answers_kept_for_a_cold_fallback_wake_it():
+    clock = Clock()
+    meter = EscalationMeter(clock=clock)
+    for _ in range(20):
+        clock.now_s += 0.5
+        meter.arrived()
+        meter.withheld()
+        meter.decided(False)
+    stats = meter.stats()
+    assert (stats["decided"], stats["escalated"]) == (20, 20)
+    plan = FallbackPlan(engine=AIMS, escalation_prior=0, warm_up_s=2)
+    assert decide(plan, Bounds(0, 2), None, Load(), Traffic(**stats), 0.0).target == 1
+    assert decide(plan, Bounds(0, 2), None, Load(), Traffic(**(stats | {"escalated": 0.0})), 0.0).target == 0

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from serve_app.core import ConfigError
 from serve_app.store import Store, StoreError, engines, migrate
 
-NEWEST = "0002"
+NEWEST = "0006"
 
 
 @pytest.fixture

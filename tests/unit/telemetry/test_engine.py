@@ -1,12 +1,13 @@
 """Spans of an engine's replica: finished, failed, left by the caller, and not asked for."""
 
 from contextlib import aclosing
+from dataclasses import replace
 
 import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from serve_app.config.telemetry import TelemetrySettings
-from serve_app.core import Call, EngineError, Message, SamplingParams
+from serve_app.core import Call, EngineError, Group, Message, SamplingParams
 from serve_app.engines.fake import FakeAnswer, FakeEngine
 from serve_app.telemetry.engine import TracedEngine
 from serve_app.telemetry.otel import OtelTracer
@@ -61,6 +62,16 @@ async def test_an_error_is_raised_on_and_named():
         [delta async for delta in replica.engine.generate(CALL)]
     (span,) = await replica.spans()
     assert (span.attributes["error.type"], span.attributes["headrace.outcome"]) == ("EngineError", "failed")
+
+
+async def test_each_member_of_a_group_leaves_its_span_with_its_own_outcome():
+    calls = (CALL, replace(CALL, call_id="q1:specialists:1"), replace(CALL, call_id="lost", adapter="nobody"))
+    replica = Replica(FakeEngine(lambda call: FakeAnswer("one two", fail_after=1 if call.call_id[-1] == "1" else None)))
+    said = [one async for one in replica.engine.generate_group(Group(calls))]
+    assert sorted(one.member for one in said if one.is_last) == [0, 1, 2]
+    outcomes = {one.attributes["headrace.call_id"]: one.attributes for one in await replica.spans()}
+    assert [outcomes[call.call_id]["headrace.outcome"] for call in calls] == ["finished", "failed", "failed"]
+    assert [outcomes[call.call_id].get("error.type") for call in calls] == [None, "EngineError", "ModelNotFound"]
 
 
 @pytest.mark.parametrize("traceparent", [None, SAMPLED[:-1] + "0"])

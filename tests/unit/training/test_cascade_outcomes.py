@@ -64,8 +64,8 @@ def test_a_bad_row_is_named_by_line_and_field(tmp_path, changes, field):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"sample_agreement": 0.5}, "sample_agreement: the server does not measure this yet"),
-        ({"passage_score": None}, "passage_score: the server does not measure this yet"),
+        ({"sample_agreement": 0.5}, "sample_agreement: nothing is fitted on this yet"),
+        ({"passage_score": None}, "passage_score: nothing is fitted on this yet"),
         ({"prompt_tokens": "absent"}, "prompt_tokens: missing; .* `headrace estimate --keep`"),
         ({"tokens": "absent"}, "tokens: missing; .* `headrace estimate --keep`"),
         ({"small_right": "absent"}, "small_right: missing; `headrace label`"),
@@ -83,6 +83,11 @@ def test_texts_of_a_labelled_log_are_left_aside(tmp_path):
     assert read_attempts(tmp_path / "log.jsonl") == attempts(1)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path):
+    (tmp_path / "log.jsonl").write_text(f"{line()}\n", encoding="utf-8-sig")
+    assert [row.id for row in read_attempts(tmp_path / "log.jsonl")] == ["0/0"]
+
+
 def test_an_id_given_twice_names_both_lines(tmp_path):
     (tmp_path / "log.jsonl").write_text(f"{line()}\n{line()}\n")
     with pytest.raises(DataError, match=r"log\.jsonl:2: id '0/0' is that of line 1"):
@@ -95,7 +100,7 @@ def test_an_id_given_twice_names_both_lines(tmp_path):
         ("log.jsonl", b"\n", "holds no rows"),
         ("log.jsonl", b"not json\n", r"log\.jsonl:1: row: "),
         ("log.jsonl.gz", b"not gzip", "cannot be read"),
-        ("log.jsonl.gz", gzip.compress(b"a" * 999)[:-9], "cannot be read"),
+        ("log.jsonl.gz", gzip.compress(b"a" * 999, mtime=0)[:-9], "cannot be read"),
         ("log.jsonl", b"\xff\xfe\n", r"log\.jsonl:1: "),
     ],
 )

@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from serve_app.confidence.gain import Arrays, read, write
+from serve_app.confidence.gain import Arrays, GainModel, read, write
 from serve_app.core import DataError
-from serve_app.training.gain import GainRow, fit_gain, train_gain, views
+from serve_app.router.domain import TextEncoder
+from serve_app.training.gain import GainRow, encoded, fit_gain, views
 from serve_app.training.gain.regression import STRENGTHS, fit
-from serve_app.training.gain.train import encoded, platt
+from serve_app.training.gain.train import platt
 
 WORDS = ["river", "cake", "garden", "window", "letter", "music", "doctor", "engine", "summer", "market"]
 
@@ -56,8 +57,13 @@ def rows(num_rows: int, hard_share: float = 0.5, informative: bool = True, **mor
     return found
 
 
+def trained(made: Sequence[GainRow], encoder: TextEncoder | None = None, seed: int = 0) -> GainModel:
+    encoder = encoder or HashEncoder()
+    return fit_gain(made, encoded(made, encoder), encoder.digest, seed).model
+
+
 def test_what_counts_in_a_text_is_found() -> None:
-    model = train_gain(rows(400), HashEncoder(), seed=0)
+    model = trained(rows(400))
     encoder = HashEncoder()
     words = "river cake garden music letter doctor"
     many, few = f"{words} 12 44 5 81 7 300?", f"{words} 5 301?"
@@ -78,7 +84,7 @@ def test_where_nothing_is_to_be_found_the_base_rate_is_said() -> None:
 
 def test_the_same_rows_and_seed_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        write(train_gain(rows(120), HashEncoder(), seed=3), tmp_path / name)
+        write(trained(rows(120), seed=3), tmp_path / name)
     for path in (tmp_path / "one").iterdir():
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
@@ -98,14 +104,14 @@ def test_serving_says_what_training_saw(tmp_path: Path) -> None:
 
 def test_too_few_rows_are_refused_with_the_number_needed() -> None:
     with pytest.raises(DataError, match="99 rows are too few for a pre-router: give at least 100"):
-        train_gain(rows(99), HashEncoder(), seed=0)
+        trained(rows(99))
 
 
 @pytest.mark.parametrize("small", [0.0, 1.0])
 def test_rows_that_are_all_alike_are_refused(small: float) -> None:
     alike = [row.model_copy(update={"small_right": small}) for row in rows(120)]
     with pytest.raises(DataError, match=r"The large model helps in (0|120) of 120 rows"):
-        train_gain(alike, HashEncoder(), seed=0)
+        trained(alike)
 
 
 def test_rows_of_a_group_are_held_out_together() -> None:
@@ -116,7 +122,7 @@ def test_rows_of_a_group_are_held_out_together() -> None:
         for index, group in enumerate(random.integers(0, 10, 300).tolist())
     ]
     apart = [row.model_copy(update={"group": None}) for row in made]
-    whole, mixed = (train_gain(part, FirstWordEncoder(), seed=0).card["held_out"]["auroc"] for part in (made, apart))
+    whole, mixed = (trained(part, FirstWordEncoder()).card["held_out"]["auroc"] for part in (made, apart))
     assert mixed > 0.95
     assert whole < mixed - 0.2
 
@@ -135,7 +141,7 @@ def test_one_decomposition_gives_every_strength_whichever_side_is_longer() -> No
 
 def test_a_count_that_never_varies_is_harmless() -> None:
     made = [row.model_copy(update={"text": "same"}) for row in rows(120)]
-    model = train_gain(made, HashEncoder(), seed=0)
+    model = trained(made)
     assert all(np.isfinite(getattr(model.arrays, field.name)).all() for field in fields(Arrays))
 
 

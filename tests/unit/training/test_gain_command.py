@@ -26,7 +26,7 @@ class FlatEncoder:
 
 @pytest.fixture(autouse=True)
 def flat(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "_encoder", lambda name: FlatEncoder())
+    monkeypatch.setattr(command, "encoder_of", lambda name: FlatEncoder())
 
 
 @pytest.fixture

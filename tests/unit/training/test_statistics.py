@@ -36,6 +36,13 @@ def test_several_groups_of_one_metric_are_also_taken_together():
     assert found == {("a", "exact"): 0.0, ("b", "exact"): 1.0, ("b", "loss"): 1.0, ("all", "exact"): 0.5}
 
 
+def test_rows_of_no_group_beside_others_are_told_apart_from_all_together():
+    before = [RowScore(0, "a", "exact", 0.0), RowScore(1, "all", "exact", 1.0)]
+    found = {one.group: one.before for one in compare(before, before)}
+    assert found == {"a": 0.0, "ungrouped": 1.0, "all": 0.5}
+    assert [one.group for one in compare(before[1:], before[1:])] == ["all"]
+
+
 def test_the_same_seed_gives_the_same_interval():
     before, after = rows([0, 1, 0, 1, 1]), rows([1, 1, 0, 1, 0])
     assert compare(before, after, 3) == compare(before, after, 3)

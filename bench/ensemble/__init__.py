@@ -1,0 +1,1 @@
+"""What ensembles cost and what they gain."""

@@ -1,0 +1,131 @@
+"""Whether the promise of the cascade holds, and who watches it."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from pathlib import Path
+
+from serve_app.checklist.checks import CHECKS
+from serve_app.checklist.facts import Facts
+from serve_app.checklist.item import Finding, worst
+from serve_app.confidence.policy import CascadePolicy, read
+from serve_app.core import DataError
+
+_FIT = "Label answers of your own traffic and fit: `headrace label`, then `headrace cascade fit` (docs/routing.md)."
+_OFF = "There is no cascade: cascade.enabled is false."
+
+
+@CHECKS.add("cascade.guarantee", "Thresholds come with a stated guarantee", in_demo="warn")
+async def guarantee(facts: Facts) -> Finding:
+    """A fitted policy in the place of a plain threshold."""
+    settings = facts.settings.cascade
+    if not settings.enabled:
+        return Finding.not_applicable(_OFF)
+    if settings.policy is None:
+        return Finding.fail(
+            f"{settings.signal} >= {settings.threshold:g} is a guess: nothing says how many answers are wrong.",
+            _FIT,
+        )
+    policy = _policy(facts)
+    assert policy is not None
+    accepting = [route for route in policy.routes if route.threshold is not None]
+    bounds = [
+        f"{route.name} at most {route.risk_bound:.0%} wrong" for route in accepting if route.risk_bound is not None
+    ]
+    if not accepting:
+        return Finding.fail("The policy accepts nothing: every query is escalated.", _FIT)
+    return Finding.good(
+        f"{len(accepting)} of {len(policy.routes)} routes accept: {', '.join(bounds) or 'by a budget'}."
+    )
+
+
+@CHECKS.add("cascade.calibration_age", "The calibration is recent")
+async def calibration_age(facts: Facts) -> Finding:
+    """Of the fitted policy, against `checklist.max_calibration_days`."""
+    policy = _policy(facts)
+    if policy is None:
+        return Finding.not_applicable("There is no fitted policy.")
+    if policy.provenance.created is None:
+        return Finding.warn("The policy does not say when it was fitted.", _FIT)
+    days = (time.time() - datetime.fromisoformat(policy.provenance.created).timestamp()) / 86_400
+    most = facts.settings.checklist.max_calibration_days
+    rows = f"{policy.provenance.num_rows:,} labelled rows"
+    said = f"It was fitted {days:.0f} days ago on {rows}; at most {most:g} days are asked."
+    return Finding.good(said) if days <= most else Finding.fail(said, _FIT)
+
+
+@CHECKS.add("cascade.covers", "The policy was fitted for what is served")
+async def covers(facts: Facts) -> Finding:
+    """Adapter versions on disk, or on the running server, against those of the policy."""
+    policy = _policy(facts)
+    if policy is None:
+        return Finding.not_applicable("There is no fitted policy.")
+    versions = {one.name: one.spec.version for one in facts.adapters if one.spec is not None}
+    if facts.server is not None:
+        status = await facts.server.get("/v1/status")
+        versions = {adapter["name"]: adapter["version"] for adapter in status["adapters"]}
+    routes = facts.settings.routes
+    fitted = {(route.route, route.adapter_version) for route in policy.routes}
+    labels = [*routes.adapters, "general"]
+    uncovered = []
+    for label in dict.fromkeys(labels):
+        adapter = routes.adapter_for(label)
+        if (label, None if adapter is None else versions.get(adapter)) not in fitted:
+            uncovered.append(label)
+    if uncovered:
+        what = "escalated" if facts.settings.cascade.unfitted == "escalate" else "accepted with no test"
+        return Finding.warn(f"{', '.join(uncovered)}: the policy knows no such version, so all is {what}.", _FIT)
+    return Finding.good(f"All {len(set(labels))} routes have thresholds for the version that is served.")
+
+
+@CHECKS.add("cascade.audit", "Accepted answers are audited", in_demo="warn")
+async def audit(facts: Facts) -> Finding:
+    """A share of them is asked of the large model as well; on a running server no route may be breached."""
+    settings = facts.settings.cascade
+    if not settings.enabled:
+        return Finding.not_applicable(_OFF)
+    share = settings.watch.audit_share
+    if share == 0:
+        return Finding.fail("cascade.watch.audit_share is 0: a broken promise is never noticed.", "Set it to 0.01.")
+    findings = [
+        Finding.good(f"{share:.1%} of the accepted answers are audited; on a breach: {settings.watch.on_breach}.")
+    ]
+    if facts.server is not None:
+        status = await facts.server.get("/v1/status")
+        findings += [
+            Finding.fail(
+                f"Route {route['route']} is breached.", "Fit again, or set cascade.watch.on_breach to tighten."
+            )
+            for route in status["routes"]
+            if route["state"] == "breached"
+        ]
+    return worst(findings)
+
+
+@CHECKS.add("cascade.drift", "Traffic looks as it did when the thresholds were set")
+async def drift(facts: Facts) -> Finding:
+    """Population stability of the signals, on a running server."""
+    if facts.server is None:
+        return Finding.not_applicable("No server was asked; give --url.")
+    status = await facts.server.get("/v1/status")
+    drifting = [
+        f"{route['route']} ({signal['signal']} {signal['psi']:.2f})"
+        for route in status["routes"]
+        for signal in (route["audit"] or {}).get("drift", [])
+        if signal["level"] == "major"
+    ]
+    if drifting:
+        return Finding.fail(f"Signals drift: {', '.join(drifting)}.", _FIT)
+    return Finding.good("No signal drifts beyond cascade.watch.psi_alert.")
+
+
+def _policy(facts: Facts) -> CascadePolicy | None:
+    """Raises DataError where the file that the settings name cannot be used."""
+    name = facts.settings.cascade.policy
+    if name is None or not facts.settings.cascade.enabled:
+        return None
+    path = facts.folder / Path(name)
+    if not path.is_file():
+        raise DataError(f"cascade.policy names {name}, which is not there; write it with `headrace cascade fit`.")
+    return read(path)

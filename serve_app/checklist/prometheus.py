@@ -1,0 +1,56 @@
+"""What a Prometheus knows of this deployment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serve_app.checklist.item import Finding
+
+_PREFIX = "headrace_"
+_TIMEOUT_S = 5.0
+
+
+class Prometheus:
+    """Its HTTP API, as far as the checklist reads it. `url` None: nobody said where one is."""
+
+    def __init__(self, url: str | None) -> None:
+        self._url = url
+
+    async def scraped(self, fix: str) -> Finding:
+        """Whether it has series of ours."""
+        names = await self._data("/api/v1/label/__name__/values")
+        if isinstance(names, Finding):
+            return names
+        ours = [name for name in names if str(name).removeprefix("ray_").startswith(_PREFIX)]
+        if not ours:
+            return Finding.fail(f"{self._url} has no series of Headrace.", fix)
+        return Finding.good(f"{self._url} has {len(ours)} series of Headrace.")
+
+    async def alerts(self, fix: str) -> Finding:
+        """Whether it has alert rules of ours, and whether one fires."""
+        data = await self._data("/api/v1/rules?type=alert")
+        if isinstance(data, Finding):
+            return data
+        rules = [rule for group in data["groups"] for rule in group["rules"] if _PREFIX in str(rule.get("query", ""))]
+        if not rules:
+            return Finding.fail(f"{self._url} has no alert about Headrace.", fix)
+        firing = [str(rule["name"]) for rule in rules if rule.get("state") == "firing"]
+        if firing:
+            return Finding.warn(
+                f"{len(rules)} alerts are loaded; {', '.join(firing)} fires.", "See docs/observability.md."
+            )
+        return Finding.good(f"{len(rules)} alerts are loaded, and none fires.")
+
+    async def _data(self, path: str) -> Any:
+        """The `data` of an answer, or a finding that says why there is none."""
+        import httpx
+
+        if self._url is None:
+            return Finding.fail("Nobody says where a Prometheus is.", "Set checklist.prometheus_url.")
+        try:
+            async with httpx.AsyncClient(timeout=_TIMEOUT_S) as http:
+                answer = await http.get(self._url.rstrip("/") + path)
+                return answer.raise_for_status().json()["data"]
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
+            said = f"{self._url} does not answer as a Prometheus does ({type(error).__name__})."
+            return Finding.fail(said, "Correct checklist.prometheus_url, or start it.")

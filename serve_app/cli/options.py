@@ -1,0 +1,39 @@
+"""Options that several commands have, and what is common to reading values from a command line."""
+
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+ServerUrl = Annotated[str, typer.Option(help="Address of the server.", envvar="HEADRACE_URL")]
+ApiKey = Annotated[str | None, typer.Option(help="API key.", envvar="HEADRACE_API_KEY", show_envvar=True)]
+AdminKey = Annotated[str | None, typer.Option(help="Admin key.", envvar="HEADRACE_ADMIN_KEY", show_envvar=True)]
+
+Ledger = Annotated[str | None, typer.Option(help="File or database URL; default: ledger.url of the settings.")]
+Since = Annotated[str | None, typer.Option(help="Start: 2026-03-01, 2026-03-01T09:30 (UTC), 24h or 7d.")]
+Until = Annotated[str | None, typer.Option(help="End, exclusive; written like --since; default: now.")]
+
+Encoder = Annotated[
+    str | None, typer.Option(help="Catalogue name or folder of the encoder; default: router.encoder of the settings.")
+]
+
+
+def parse_pairs(written: list[str], option: str, example: str) -> dict[str, Any]:
+    """`NAME=VALUE` of an option that may be given several times; a mistake is a usage error that shows the example.
+
+    >>> parse_pairs(["tolerance=.01"], "--option", "tolerance=.01")
+    {'tolerance': '.01'}
+    """
+    found: dict[str, Any] = {}
+    for one in written:
+        name, equals, value = one.partition("=")
+        if not name or not equals:
+            raise typer.BadParameter(f"{one!r} is no NAME=VALUE; write it like {example}", param_hint=option)
+        found[name] = value
+    return found
+
+
+def is_unicode(text: str) -> bool:
+    """Whether no stray byte of the command line is left in `text`, where Python keeps it as a lone surrogate."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
