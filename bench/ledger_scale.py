@@ -32,7 +32,7 @@ from sqlalchemy import Connection, text
 
 from bench import machine
 from bench.postgres import Cluster, private_cluster
-from serve_app.core import NANO_USD, Answer, Attempt, Usage
+from serve_app.core import NANO_USD, Answer, Attempt, CacheHit, Usage
 from serve_app.ledger import SqlLedger
 from serve_app.ledger.times import DAY_S, HOUR_S
 
@@ -57,7 +57,8 @@ def templates(rng: random.Random, count: int = 4000) -> list[Answer]:
     found = []
     for _ in range(count):
         route = rng.choice(list(ROUTES))
-        escalated, cache = rng.random() < 0.2, "exact" if rng.random() < 0.05 else None
+        escalated = rng.random() < 0.2
+        cache: CacheHit | None = "exact" if rng.random() < 0.05 else None
         adapter, tokens = ROUTES[route], rng.randrange(20, 400)
         small = Attempt(
             "specialists", "small", adapter, "escalated" if escalated else "accepted",

@@ -93,16 +93,16 @@ def convert(body: nn.Module, kind: str) -> None:
         setattr(body.get_submodule(parent), name, make_linear(kind, [layer]))
 
 
-@torch.inference_mode()
 def score(body: nn.Module, heads: dict[str, nn.Module], samples: list[Sample]) -> dict[str, list[Score]]:
     """Head name -> the scores of all samples."""
     found: dict[str, list[Score]] = {name: [] for name in heads}
     for sample in samples:
-        hidden = body(sample.ids, use_cache=False).last_hidden_state[:, sample.start - 1 : -1]
-        for name, head in heads.items():
-            logits = head(hidden)[0].float()
-            nll = functional.cross_entropy(logits, sample.ids[0, sample.start :], reduction="sum")
-            found[name].append(Score(float(nll), logits.argmax(-1)))
+        with torch.inference_mode():
+            hidden = body(sample.ids, use_cache=False).last_hidden_state[:, sample.start - 1 : -1]
+            for name, head in heads.items():
+                logits = head(hidden)[0].float()
+                nll = functional.cross_entropy(logits, sample.ids[0, sample.start :], reduction="sum")
+                found[name].append(Score(float(nll), logits.argmax(-1)))
     return found
 
 
@@ -113,7 +113,7 @@ def compare(scores: list[Score], plain: list[Score]) -> dict[str, Any]:
     lost = nll - np.array([one.nll for one in plain])
     mean_lost = lost.sum() / lengths.sum()
     spread = 1.96 * float(np.sqrt(((lost - mean_lost * lengths) ** 2).sum())) / lengths.sum()
-    same = sum(int((one.best == other.best).sum()) for one, other in zip(scores, plain, strict=True))
+    same = sum(int(torch.eq(one.best, other.best).sum()) for one, other in zip(scores, plain, strict=True))
     return {
         "nll_per_token": round(float(nll.sum() / lengths.sum()), 4),
         "perplexity": round(float(np.exp(nll.sum() / lengths.sum())), 2),
@@ -127,7 +127,8 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """How much was measured, and one row per kind and head."""
     path, cpu = resolve(args.model).path, torch.device("cpu")
     samples = read_samples(path, args.answers, args.tokens)
-    rows, plain = [], []
+    rows: list[dict[str, Any]] = []
+    plain: list[Score] = []
     for kind in KINDS:
         model = load_model(path, torch.bfloat16, cpu)
         heads = {"plain": make_linear("plain", [model.lm_head])}

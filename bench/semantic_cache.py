@@ -92,7 +92,8 @@ def main() -> None:
     found: dict[str, Any] = {"machine": machine.describe("onnxruntime", "numpy"), "encoder": ENCODER, "delta": DELTA}
     vectors = EncoderVectors(resolve(ENCODER).path)
     sides = {name: (store[: wanted.questions], new[: wanted.questions]) for name, (store, new) in read_sets().items()}
-    sides["mixed"] = tuple([one for name in list(sides) for one in sides[name][side]] for side in (0, 1))
+    stored = [one for store, _ in sides.values() for one in store]
+    sides["mixed"] = (stored, [one for _, new in sides.values() for one in new])
     known, found["encode_ms"] = encoded({one.text for store, new in sides.values() for one in (*store, *new)}, vectors)
     found["sets"] = {}
     for name, (store, new) in sides.items():
@@ -174,7 +175,8 @@ def encoded(texts: set[str], vectors: EncoderVectors) -> tuple[dict[str, Any], f
 def nearest(store: Sequence[Question], new: Sequence[Question], known: dict[str, Any]) -> Asked:
     """Each new question and the stored one whose answer it would get, with and without the rule of likeness.py."""
     columns: list[list[Any]] = [[], []]
-    for column, context_of in zip(columns, (lambda text: repr(signature(text)), lambda text: ""), strict=True):
+    contexts: tuple[Callable[[str], str], ...] = (lambda text: repr(signature(text)), lambda text: "")
+    for column, context_of in zip(columns, contexts, strict=True):
         bank = Neighbours(len(store))
         for index, one in enumerate(store):
             if known[one.text] is not None:

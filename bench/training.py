@@ -309,7 +309,7 @@ def main() -> None:
     circumstances = machine.describe("torch", "transformers", "peft")
     base = resolve(BASE)
     train, held_out, where = rows_of(args.data, load_trainee(base.path, OPTIONS).tokenizer)
-    result = {"machine": circumstances | {"threads": args.threads}, "base": BASE, "rows": where}
+    result: dict[str, Any] = {"machine": circumstances | {"threads": args.threads}, "base": BASE, "rows": where}
     raced, ours = race(base.path, train, held_out, args.seconds or (120 if args.quick else 600))
     result |= raced
     if not args.quick:

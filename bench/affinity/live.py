@@ -187,7 +187,8 @@ def figures(rounds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def traffic(popular: Sequence[str], rate: float, seconds: float, seed: int) -> list[Timed]:
     """Calls by chance; the first of `popular` is asked for most."""
     chance, weights = random.Random(seed), list(accumulate(zipf(len(popular))))
-    calls, due_s = [], 0.0
+    calls: list[Timed] = []
+    due_s = 0.0
     while (due_s := due_s + chance.expovariate(rate)) < seconds:
         calls.append(Timed(due_s, chance.choices(popular, cum_weights=weights)[0], 1000 * seed + len(calls)))
     return calls
@@ -236,7 +237,8 @@ async def whole_rate(engine: Any, count: int = 64) -> float:
 
 async def router_time(engines: Mapping[str, Any], names: Sequence[str], count: int) -> dict[str, Any]:
     """Milliseconds of whole calls one after the other, engines that answer at once, the two ways in turn."""
-    chance, took_ms = random.Random(3), {way: [] for way in engines}
+    chance = random.Random(3)
+    took_ms: dict[str, list[float]] = {way: [] for way in engines}
     for index in range(count + 100):
         adapter = chance.choice(names)
         for way, engine in engines.items():

@@ -288,8 +288,12 @@ def scenarios(quick: bool) -> Mapping[str, Scenario]:
 
 def simulate(quick: bool, load_s: float) -> dict[str, Any]:
     """All scenarios, each way on the same calls; means over seeds."""
-    speeds, ways = Speeds.read(), {"power of two": power_of_two, "affinity": partial(affinity, aims=Aims())}
-    ways["affinity without bound and spread"] = partial(affinity, aims=Aims(bound=1e9, spread=0.0))
+    speeds = Speeds.read()
+    ways: dict[str, Callable[[random.Random], Place]] = {
+        "power of two": power_of_two,
+        "affinity": partial(affinity, aims=Aims()),
+        "affinity without bound and spread": partial(affinity, aims=Aims(bound=1e9, spread=0.0)),
+    }
     found: dict[str, Any] = {}
     num_calls, seeds = (3000, range(2)) if quick else (10_000, range(5))
     for name, scenario in scenarios(quick).items():

@@ -63,7 +63,7 @@ async def first_text(threads: int) -> dict[str, Any]:
     chosen = random.Random(1).sample(tasks, NUM_TIMED)
     rest = [attempt for row_id, attempt in attempts.items() if row_id not in {task.id for task in chosen}]
     policy = fit(rest, EXPERIMENTS["stated"].options(OPTIONS))
-    routes = {task.id: attempts[task.id].route_score for task in chosen}
+    routes = {task.id: score for task in chosen if (score := attempts[task.id].route_score)}
     return await first_token.measure(policy, chosen, routes, threads)
 
 

@@ -134,7 +134,8 @@ def cheapest_that_keeps(table: Table, options: FitOptions, prices: Prices, slack
         test = folds == fold
         train = table.take(~test)
         own = ours(train, options, prices)
-        candidates: dict[float | None, Point] = {None: always(train, prices, large=False), **own}
+        candidates: dict[float | None, Point] = {None: always(train, prices, large=False)}
+        candidates.update(own.items())
         keeps = [
             (float(seen.cost.mean()), budget)
             for budget, seen in candidates.items()

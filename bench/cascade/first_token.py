@@ -7,7 +7,7 @@ recorded outcomes of other queries. Threads are those of the process.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -42,7 +42,7 @@ class Timed:
 
 
 async def measure(
-    policy: CascadePolicy, tasks: Sequence[Task], routes: dict[str, RouteScore], threads: int
+    policy: CascadePolicy, tasks: Sequence[Task], routes: Mapping[str, RouteScore], threads: int
 ) -> dict[str, Any]:
     """Each query three times: the cascade, the small model alone, the large model alone."""
     options = EngineOptions(threads=threads, max_rows=1, max_context_tokens=1024, prefix_slots=0)

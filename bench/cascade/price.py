@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from serve_app.config import load
+from serve_app.config.prices import TokenPrices
 from serve_app.core import NANO_USD
 from serve_app.training.cascade.simulate import Prices
 
@@ -16,6 +17,8 @@ def by_parameters(profile: str) -> Prices:
     small, large = (
         next(entry for name, entry in models.items() if name.startswith(stem)) for stem in ("smollm2", "qwen")
     )
+    assert isinstance(small, TokenPrices)
+    assert isinstance(large, TokenPrices)
     scale = 1e3  # dollars a million tokens to nano-dollars a token
     share = 1.0 if profile == "large" else 494 / 1544
     return Prices(

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -59,7 +60,7 @@ class Blows:
         """One replica of each deployment in turn."""
         for name in deployments:
             victim = next(one for one in (await self.graph.placement()).replicas if one.deployment == name)
-            await self._strike(f"kill -9 {name}", (name,), {victim.pid}, lambda one=victim: self.graph.kill(one))
+            await self._strike(f"kill -9 {name}", (name,), {victim.pid}, partial(self.graph.kill, victim))
 
     async def kill_node_of(self, deployment: str) -> None:
         """A worker node that holds a replica of this deployment; of several, the one that holds the most."""

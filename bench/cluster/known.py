@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from serve_app.config.nodes import AdapterSource, NodeSettings
-from serve_app.core import Call, Delta, EngineInfo, Overloaded, TokenStat, Usage
+from serve_app.core import Call, Delta, EngineInfo, FinishReason, Overloaded, TokenStat, Usage
 
 FIRST_S, HOLD_S = 0.1, 0.4
 """From getting a row to the first text, and to the end, on average."""
@@ -85,7 +85,7 @@ async def _wait(seconds: float) -> None:
 
 def _delta(index: int, version: str | None) -> Delta:
     stat = TokenStat(index, WORDS[index], -0.05, 0.2, 3.0)
-    reason = "stop" if index == len(WORDS) - 1 else None
+    reason: FinishReason | None = "stop" if index == len(WORDS) - 1 else None
     return Delta(WORDS[index], (stat,), reason, Usage(8, 0, index + 1), version)
 
 

@@ -212,20 +212,21 @@ async def _deployer(settings: Path, num_replicas: int, log: Path) -> AsyncGenera
             cwd=REPO,
             env=os.environ | {"PYTHONPATH": path},
         )
-    assert process.stdin is not None
-    assert process.stdout is not None
+    orders, replies = process.stdin, process.stdout
+    assert orders is not None
+    assert replies is not None
 
     async def deploy(update: Update) -> dict[str, Any]:
         order = {"environment": update.environment, "user_config": update.user_config}
-        process.stdin.write(json.dumps(order).encode() + b"\n")
-        if not (line := await process.stdout.readline()):
+        orders.write(json.dumps(order).encode() + b"\n")
+        if not (line := await replies.readline()):
             raise RuntimeError(f"{update.what}: the graph was not deployed; see {log}")
         return dict(json.loads(line))
 
     try:
         yield deploy
     finally:
-        process.stdin.close()
+        orders.close()
         try:
             async with asyncio.timeout(_STOP_S):
                 await process.wait()

@@ -19,6 +19,7 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +52,11 @@ def main() -> None:
     circumstances = machine.describe("torch", "transformers")
     circumstances["command"] = shlex.join(["python", "-m", "bench.ensemble", *(["--quick"] if args.quick else [])])
     parts: dict[str, Any] = {}
-    for name, measure in (
-        ("rows", lambda: rows.measure(args.quick)),
-        ("quality", lambda: quality.measure(args.quick, args.threads, args.data)),
-    ):
+    measures: dict[str, Callable[[], dict[str, Any]]] = {
+        "rows": lambda: rows.measure(args.quick),
+        "quality": lambda: quality.measure(args.quick, args.threads, args.data),
+    }
+    for name, measure in measures.items():
         began_s = time.monotonic()
         parts[name] = measure()
         parts[name]["seconds"] = round(time.monotonic() - began_s)

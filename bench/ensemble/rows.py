@@ -24,7 +24,7 @@ import itertools
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -213,7 +213,7 @@ def measure(quick: bool, threads: int = 1) -> dict[str, Any]:
 
 
 def _rounds(
-    engine: Engine, makes: dict[str, Callable[[str], list[Request]]], questions: Sequence[str]
+    engine: Engine, makes: Mapping[str, Callable[[str], list[Request]]], questions: Sequence[str]
 ) -> dict[str, list[Round]]:
     for make in makes.values():
         engine.time(make("Are you awake?"))

@@ -110,11 +110,11 @@ def as_bfloat16(source: Path, folder: Path, threads: int) -> Path:
 def silence() -> Any:
     """Drop llama.cpp's log but for errors; the result must be kept alive."""
 
-    @lib.llama_log_callback
-    def log(level: int, text: bytes, _: Any) -> None:
+    def write(level: int, text: bytes, _: Any) -> None:
         if level == LOG_LEVEL_ERROR:
             sys.stderr.write(text.decode(errors="replace"))
 
+    log = lib.llama_log_callback(write)
     lib.llama_log_set(log, ctypes.c_void_p())
     return log
 

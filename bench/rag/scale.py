@@ -12,6 +12,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
+from bench.machine import DATA
 from bench.rag.hop import through_a_handle
-from bench.rag.retrieval import DATA, MODES, opened
+from bench.rag.retrieval import MODES, opened
 from bench.rag.sets import load
 from serve_app.catalogue import resolve
 from serve_app.config.rag import RagSettings
@@ -71,6 +73,10 @@ def _chunks(texts: Sequence[str]) -> Iterator[Chunk]:
         )
 
 
+def _replace(table: Collection, rows: Any, keys: Sequence[str]) -> None:
+    table.replace(rows, keys)
+
+
 def _fill(
     folder: str, encoder: ChunkEncoder, real: Sequence[Chunk], vectors: Vectors
 ) -> tuple[Vectors, dict[str, Any]]:
@@ -95,7 +101,7 @@ def _fill(
             prepared = Prepared(Document(name, b""), "", "text/plain", 1, chunks[part], keys[-1], "r")
             tables.append(to_table(prepared, made[part], None, "2026-01-01T00:00:00+00:00", schema))
         rows, begun_s = pa.concat_tables(tables), time.perf_counter()
-        database.change(NAME, lambda table, rows=rows, keys=keys: table.replace(rows, keys))
+        database.change(NAME, partial(_replace, rows=rows, keys=keys))
         written_s += time.perf_counter() - begun_s
     begun_s = time.perf_counter()
     database.change(NAME, Collection.keep_up)

@@ -10,6 +10,7 @@ import numpy as np
 
 from bench.rag.kinds import KINDS, LARGE, SMALL, Asked, Kind
 from serve_app.config import load
+from serve_app.config.prices import ReplicaPrices
 from serve_app.core import NANO_USD, Usage
 from serve_app.distill.answers import Generated
 from serve_app.ledger.pricebook import PriceBook
@@ -90,6 +91,6 @@ def price_nusd(model: str, given: Generated) -> int:
 
 def core_usd_per_s() -> float:
     """Of a core of the demo profile."""
-    hourly = load("demo").prices.models[SMALL].replica_usd_per_hour
-    assert hourly is not None
-    return float(hourly) / 3600
+    prices = load("demo").prices.models[SMALL]
+    assert isinstance(prices, ReplicaPrices)
+    return float(prices.replica_usd_per_hour) / 3600

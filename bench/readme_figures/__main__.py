@@ -1,7 +1,8 @@
 """See bench/readme_figures/__init__.py."""
 
+from bench.machine import REPO
 from bench.readme_figures import page, section
-from bench.readme_figures.results import REPO, RESULTS
+from bench.readme_figures.results import RESULTS
 from bench.report.files import write
 
 START, END = "<!-- figures: written by bench/readme_figures -->", "<!-- end of figures -->"

@@ -2,7 +2,7 @@
 
 import json
 
-from bench.readme_figures.results import REPO
+from bench.machine import REPO
 
 SHIPPED = REPO / "serve_app" / "adapters" / "shipped"
 HEADLINES = {

@@ -59,17 +59,35 @@ class RayKnobs:
     """Times the node's target of ongoing requests."""
 
 
-def _context(node: SimNode, config: AutoscalingConfig, state: dict[str, Any], now_s: float, **seen: Any) -> Any:
+@dataclass(frozen=True, slots=True)
+class _Deployment:
+    """What a policy is told of one, beside its load."""
+
+    name: str
+    running: int = 1
+    target: int = 1
+    min_replicas: int = 1
+    max_replicas: int = 1
+
+    @classmethod
+    def of(cls, node: SimNode) -> _Deployment:
+        shape = node.shape
+        return cls(shape.name, node.running, node.target, shape.min_replicas, shape.max_replicas)
+
+
+def _context(
+    one: _Deployment, config: AutoscalingConfig, state: dict[str, Any], now_s: float, **seen: Any
+) -> AutoscalingContext:
     return AutoscalingContext(
-        deployment_id=DeploymentID(node.shape.name, "sim"),
-        deployment_name=node.shape.name,
+        deployment_id=DeploymentID(one.name, "sim"),
+        deployment_name=one.name,
         app_name="sim",
-        current_num_replicas=node.running,
-        target_num_replicas=node.target,
+        current_num_replicas=one.running,
+        target_num_replicas=one.target,
         running_replicas=[],
         aggregated_metrics=None,
-        capacity_adjusted_min_replicas=node.shape.min_replicas,
-        capacity_adjusted_max_replicas=node.shape.max_replicas,
+        capacity_adjusted_min_replicas=one.min_replicas,
+        capacity_adjusted_max_replicas=one.max_replicas,
         policy_state=state,
         last_scale_up_time=None,
         last_scale_down_time=None,
@@ -105,8 +123,8 @@ def ray_default(nodes: Nodes, clock: Callable[[], float], knobs: RayKnobs) -> Po
         for name, node in nodes.items():
             total = seen[name].sample(now_s, node.ongoing)
             ctx = _context(
-                node, configs[name], states[name], now_s, total_num_requests=total, total_queued_requests=0.0,
-                raw_metrics=None,
+                _Deployment.of(node), configs[name], states[name], now_s, total_num_requests=total,
+                total_queued_requests=0.0, raw_metrics=None,
             )  # fmt: skip
             wanted, states[name] = decide(ctx)
             targets[name] = _bounded(node, wanted)
@@ -128,10 +146,7 @@ def headrace(nodes: Nodes, clock: Callable[[], float], plans: Mapping[str, Any],
         )
         for name, node in nodes.items()
     }
-    front = SimpleNamespace(
-        shape=SimpleNamespace(name="Gateway", min_replicas=1, max_replicas=1), running=1, target=1
-    )  # fmt: skip
-    front_config = AutoscalingConfig(**undelayed())
+    front, front_config = _Deployment("Gateway"), AutoscalingConfig(**undelayed())
     told: dict[str, dict[str, Any]] = {}
 
     def policy(now_s: float) -> Mapping[str, int]:
@@ -147,7 +162,7 @@ def headrace(nodes: Nodes, clock: Callable[[], float], plans: Mapping[str, Any],
             total = seen[name].sample(now_s, node.ongoing)
             cold = node.running == 0  # nobody reports but the handles, on what waits there
             contexts[key] = _context(
-                node, configs[name], states.get(key, {}), now_s, total_num_requests=total,
+                _Deployment.of(node), configs[name], states.get(key, {}), now_s, total_num_requests=total,
                 total_queued_requests=total if cold else 0.0, raw_metrics={} if cold else told.get(name, {}),
             )  # fmt: skip
         targets, new_states = decide(contexts)
