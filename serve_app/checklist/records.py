@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Mapping
@@ -46,9 +47,16 @@ class Records:
         """Add one, and return its file."""
         at_s = time.time() if at_s is None else at_s
         self.folder.mkdir(parents=True, exist_ok=True)
-        name = time.strftime("%Y%m%dT%H%M%S", time.gmtime(at_s))
-        file = self.folder / f"{kind}-{name}.json"
-        file.write_text(json.dumps({"kind": kind, "at_s": at_s, "figures": dict(figures)}, indent=1) + "\n")
+        stem = f"{kind}-{time.strftime('%Y%m%dT%H%M%S', time.gmtime(at_s))}"
+        text = json.dumps({"kind": kind, "at_s": at_s, "figures": dict(figures)}, indent=1) + "\n"
+        for number in itertools.count(1):
+            file = self.folder / (f"{stem}.json" if number == 1 else f"{stem}-{number}.json")
+            try:
+                with file.open("x", encoding="utf-8") as new:
+                    new.write(text)
+            except FileExistsError:  # one of the same second
+                continue
+            break
         return file
 
 
