@@ -14,6 +14,7 @@ from bench.readme_figures.lifecycle import lifecycle
 from bench.readme_figures.results import circumstances, read, taken
 from bench.readme_figures.router import router, router_hop
 from bench.readme_figures.routing import routing
+from bench.readme_figures.scaling import affinity, autoscale
 from bench.readme_figures.training import training
 
 Part = Callable[[dict[str, Any]], str]
@@ -38,6 +39,7 @@ PARTS: Mapping[str, Mapping[str, Part]] = {
     "Engine": {"engine": engine, "soak": soak},
     "Ledger": {"ledger": _placed(accounting), "ledger_chaos": _placed(chaos), "ledger_scale": _placed(scale)},
     "Cluster": {"cluster": _placed(cluster)},
+    "Scaling": {"affinity": _placed(affinity), "autoscale_sim": _placed(autoscale)},
     "Training": {"training": _placed(training)},
     "Adapters": {"lifecycle": _placed(lifecycle)},
     "Ensembles": {"ensemble": _placed(ensemble)},
