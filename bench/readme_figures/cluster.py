@@ -1,4 +1,4 @@
-"""A cluster: what a lost replica, a lost node and an update are to clients."""
+"""A cluster: what a lost replica, an update and too much traffic are to clients, and what the gateway takes."""
 
 from typing import Any
 
@@ -27,5 +27,29 @@ def cluster(found: dict[str, Any], circumstances: str) -> str:
         f"Of {part['books']['answered']:,} queries answered to the end {part['books']['missing']} have no account and "
         f"{part['books']['duplicate']} two. Bursts: {bursts}, while the other deployments stayed as they were: "
         f"{'yes' if found['scaled_independently'] else 'no'}. Three rolling updates: "
-        f"{found['rolling_update_failed']} of {updates} queries failed. {circumstances}."
+        f"{found['rolling_update_failed']} of {updates} queries failed.\n\n"
+        f"{_overload(found['overload'])}\n\n{_overhead(found['overhead'])} {circumstances}."
+    )
+
+
+def _overload(found: dict[str, Any]) -> str:
+    first, settled = found["admitted_first_text_ms"], found["settled"]
+    failed = found["other_failures"]
+    return (
+        f"**Overload**, three times what the scripted engines can do: {found['goodput_at_3x']:.0%} of the peak goodput "
+        f"stayed, first text p50 {first['p50'] / 1e3:.2f} s and p99 {first['p99'] / 1e3:.2f} s (promised "
+        f"{found['slo_first_text_s']:g} s), {found['refused_share']:.0%} refused, of these with 429 and `Retry-After` "
+        f"{found['refused_with_retry_after_share']:.0%}; {failed} of {settled['sent']:,} failed otherwise."
+    )
+
+
+def _overhead(found: dict[str, Any]) -> str:
+    cpu, bare = found["cpu_ms"], found["floor_cpu_ms"]
+    rounds = ", ".join(f"{one:.2f}" for one in found["gateway_overhead_p50_ms_by_round"])
+    return (
+        f"**The gateway's price** beyond the engine alone, {found['rate_per_s']:g} streamed queries a second, everything "
+        f"on the same cores: an adapter's name {found['gateway_overhead_p50_ms']:.2f} ms p50 (by round {rounds}), `auto` "
+        f"{found['auto_overhead_p50_ms']:.2f} ms; a bare Serve ingress with one hop, behind the same HAProxy, "
+        f"{found['floor_overhead_p50_ms']:.2f} ms. Processor time a query: gateway {cpu['gateway']:.2f} ms, bare "
+        f"ingress {bare['bare']:.2f} ms."
     )
