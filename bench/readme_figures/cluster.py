@@ -46,10 +46,10 @@ def _overload(found: dict[str, Any]) -> str:
 def _overhead(found: dict[str, Any]) -> str:
     cpu, bare = found["cpu_ms"], found["floor_cpu_ms"]
     rounds = ", ".join(f"{one:.2f}" for one in found["gateway_overhead_p50_ms_by_round"])
+    by_name, auto, floor = (found[f"{way}_overhead_p50_ms"] for way in ("gateway", "auto", "floor"))
     return (
-        f"**The gateway's price** beyond the engine alone, {found['rate_per_s']:g} streamed queries a second, everything "
-        f"on the same cores: an adapter's name {found['gateway_overhead_p50_ms']:.2f} ms p50 (by round {rounds}), `auto` "
-        f"{found['auto_overhead_p50_ms']:.2f} ms; a bare Serve ingress with one hop, behind the same HAProxy, "
-        f"{found['floor_overhead_p50_ms']:.2f} ms. Processor time a query: gateway {cpu['gateway']:.2f} ms, bare "
-        f"ingress {bare['bare']:.2f} ms."
+        f"**The gateway's price** beyond the engine alone, {found['rate_per_s']:g} queries a second, all on "
+        f"the same cores: an adapter's name {by_name:.2f} ms p50 (by round {rounds}), `auto` {auto:.2f} ms; a bare "
+        f"Serve ingress with one hop, behind the same HAProxy, {floor:.2f} ms. Processor time a query: "
+        f"gateway {cpu['gateway']:.2f} ms, bare ingress {bare['bare']:.2f} ms."
     )
