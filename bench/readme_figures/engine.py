@@ -20,38 +20,51 @@ CONTENDERS = {
 }
 
 
+RATIOS = {
+    "vs_peft_mixed": "of PEFT's mixed batch, times",
+    "vs_one_at_a_time": "of one at a time, times",
+    "share_of_own_base": "of its own speed without adapters",
+    "mixed_vs_single": "of one adapter for all rows",
+    "share_of_floor": "of the matrix products alone",
+    "base_vs_vllm_base": "without adapters, of vLLM, times",
+    "vs_vllm_mixed": "of vLLM with adapters, times",
+}
+
+
 def engine(found: dict[str, Any]) -> str:
     """Decode speed beside the peers and the machine's limit."""
-    rates, facts = found["tokens_per_s"], found["machine"]
+    adapters, facts = found["adapters"], found["machine"]
+    return (
+        f"**Engine**, decode tokens/s of {found['model']} in {facts['dtype']}, {adapters['number']} adapters of rank "
+        f"{adapters['rank']} on {adapters['targets']}\nrotating over the rows, "
+        f"{found['prompt_tokens']}-token prompts, {facts['threads']} threads; all contenders took turns in one run.\n\n"
+        f"{_speeds(found)}\n\n{waiting(found['over_time'])}\n\n{circumstances(facts)}."
+    )
+
+
+def elsewhere(found: dict[str, Any]) -> str:
+    """The same of another machine, from a run of its own: what is near its limit depends on cores and memory."""
+    return (
+        f"**The same on another machine**, in a run of its own ({circumstances(found['machine'])}, commit "
+        f"{found['machine']['commit']}):\n\n{_speeds(found)}\n\n{waiting(found['over_time'])}"
+    )
+
+
+def _speeds(found: dict[str, Any]) -> str:
+    rates = found["tokens_per_s"]
     sizes = list(rates["mixed"])
     rows = "\n".join(
         f"| {title} | " + " | ".join(str(rates[name].get(size, "")) for size in sizes) + " |"
         for name, title in CONTENDERS.items()
         if name in rates
     )
-    ratios = {
-        "vs_peft_mixed": "of PEFT's mixed batch, times",
-        "vs_one_at_a_time": "of one at a time, times",
-        "share_of_own_base": "of its own speed without adapters",
-        "mixed_vs_single": "of one adapter for all rows",
-        "share_of_floor": "of the matrix products alone",
-        "base_vs_vllm_base": "without adapters, of vLLM, times",
-        "vs_vllm_mixed": "of vLLM with adapters, times",
-    }
     shares = "\n".join(
         f"| {title} | " + " | ".join(f"{found[name].get(size, '')}" for size in sizes) + " |"
-        for name, title in ratios.items()
+        for name, title in RATIOS.items()
         if name in found
     )
     header = f"| | {' | '.join(f'{size} rows' for size in sizes)} |\n|---|{'---|' * len(sizes)}\n"
-    adapters = found["adapters"]
-    return (
-        f"**Engine**, decode tokens/s of {found['model']} in {facts['dtype']}, {adapters['number']} adapters of rank "
-        f"{adapters['rank']} on {adapters['targets']}\nrotating over the rows, "
-        f"{found['prompt_tokens']}-token prompts, {facts['threads']} threads; all contenders took turns in one run.\n\n"
-        f"{header}{rows}\n\nAn adapter per row, as a share or multiple:\n\n{header}{shares}\n\n"
-        f"{waiting(found['over_time'])}\n\n{circumstances(facts)}."
-    )
+    return f"{header}{rows}\n\nAn adapter per row, as a share or multiple:\n\n{header}{shares}"
 
 
 def waiting(found: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from bench.readme_figures.adapters import adapters
 from bench.readme_figures.cascade import cascade
 from bench.readme_figures.cluster import cluster
 from bench.readme_figures.documents import rag
-from bench.readme_figures.engine import engine, soak
+from bench.readme_figures.engine import elsewhere, engine, soak
 from bench.readme_figures.ensemble import ensemble
 from bench.readme_figures.ledger import accounting, chaos, scale
 from bench.readme_figures.lifecycle import lifecycle
@@ -36,7 +36,7 @@ def _placed(part: Callable[[dict[str, Any], str], str]) -> Part:
 PARTS: Mapping[str, Mapping[str, Part]] = {
     "Router": {"router": router, "router_hop": router_hop, "routing": routing},
     "Cascade": {"cascade": cascade},
-    "Engine": {"engine": engine, "soak": soak},
+    "Engine": {"engine": engine, "engine_amd_epyc": elsewhere, "soak": soak},
     "Ledger": {"ledger": _placed(accounting), "ledger_chaos": _placed(chaos), "ledger_scale": _placed(scale)},
     "Cluster": {"cluster": _placed(cluster)},
     "Scaling": {"affinity": _placed(affinity), "autoscale_sim": _placed(autoscale)},

@@ -39,6 +39,10 @@ void attend_heads(const T* query, const T* keys, const T* values, int64_t length
     }
     for (int64_t k = 0; k < length; k += LANES) {
         const int count = length - k < LANES ? length - k : LANES;
+        for (int64_t i = k * dim; i < (k + count) * dim; i += 64 / sizeof(T)) {
+            __builtin_prefetch(keys + LANES * dim + i, 0, 2);  // a row's own keys and values are too short for the processor to see them
+            __builtin_prefetch(values + i, 0, 2);
+        }
         for (int g = 0; g < G; ++g) {
             for (int i = 0; i < LANES; ++i) {
                 const T* key = keys + (k + (i < count ? i : 0)) * dim;

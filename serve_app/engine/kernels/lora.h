@@ -27,7 +27,7 @@ void shrink_tile(const T* x, int64_t in, const T* a, int ranks, T* hidden, int64
         typename D::V w[RANKS];
         for (int j = 0; j < RANKS; ++j) {
             w[j] = D::whole(rows[j] + i);
-            __builtin_prefetch(rows[j] + RANKS * in + i, 0, 0);  // the next tile: these rows are too short for the processor to see it
+            __builtin_prefetch(rows[j] + RANKS * in + i, 0, 2);  // the next tile: these rows are too short for the processor to see it
         }
         for (int t = 0; t < N; ++t) {
             typename D::V v = D::whole(x + t * in + i);
@@ -133,7 +133,7 @@ void lora(const T* x, T* out, const T* a, const T* b, const int32_t* ranks, cons
                     const int64_t count = member_width - c < TILE ? member_width - c : TILE;
                     const T* tile = weights + c * rank;
                     for (int64_t ahead = 0; ahead < count * rank; ahead += 64 / sizeof(T))
-                        __builtin_prefetch(tile + TILE * rank + ahead, 0, 0);
+                        __builtin_prefetch(tile + TILE * rank + ahead, 0, 2);
                     const T* from = hidden + m * max_rank;
                     T* to = out + columns[m] + c;
                     int64_t t = first;
