@@ -42,14 +42,6 @@ def engine(found: dict[str, Any]) -> str:
     )
 
 
-def elsewhere(found: dict[str, Any]) -> str:
-    """The same of another machine, from a run of its own: what is near its limit depends on cores and memory."""
-    return (
-        f"**The same on another machine**, in a run of its own ({circumstances(found['machine'])}, commit "
-        f"{found['machine']['commit']}):\n\n{_speeds(found)}\n\n{waiting(found['over_time'])}"
-    )
-
-
 def _speeds(found: dict[str, Any]) -> str:
     rates = found["tokens_per_s"]
     sizes = list(rates["mixed"])

@@ -7,7 +7,8 @@ from bench.readme_figures.adapters import adapters
 from bench.readme_figures.cascade import cascade
 from bench.readme_figures.cluster import cluster
 from bench.readme_figures.documents import rag
-from bench.readme_figures.engine import elsewhere, engine, soak
+from bench.readme_figures.elsewhere import elsewhere
+from bench.readme_figures.engine import engine, soak
 from bench.readme_figures.ensemble import ensemble
 from bench.readme_figures.ledger import accounting, chaos, scale
 from bench.readme_figures.lifecycle import lifecycle
@@ -36,7 +37,7 @@ def _placed(part: Callable[[dict[str, Any], str], str]) -> Part:
 PARTS: Mapping[str, Mapping[str, Part]] = {
     "Router": {"router": router, "router_hop": router_hop, "routing": routing},
     "Cascade": {"cascade": cascade},
-    "Engine": {"engine": engine, "engine_amd_epyc": elsewhere, "soak": soak},
+    "Engine": {"engine": engine, "soak": soak},
     "Ledger": {"ledger": _placed(accounting), "ledger_chaos": _placed(chaos), "ledger_scale": _placed(scale)},
     "Cluster": {"cluster": _placed(cluster)},
     "Scaling": {"affinity": _placed(affinity), "autoscale_sim": _placed(autoscale)},
@@ -50,7 +51,8 @@ PARTS: Mapping[str, Mapping[str, Part]] = {
 
 def page() -> str:
     """The whole page."""
-    return "\n\n".join([HEAD.strip(), *(f"## {title}\n\n{_texts(title)}" for title in PARTS)]) + "\n"
+    parts = {title: _texts(title) for title in PARTS} | {"On another machine": elsewhere()}
+    return "\n\n".join([HEAD.strip(), *(f"## {title}\n\n{text}" for title, text in parts.items() if text)]) + "\n"
 
 
 def _texts(title: str) -> str:

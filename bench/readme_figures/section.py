@@ -9,5 +9,6 @@ def section() -> str:
     """Without the marks."""
     return (
         f"{reached(RESULTS)}\n\n{headlines()}\n\n"
-        "All tables, with intervals, peers, machine and load: [docs/figures.md](docs/figures.md)."
+        "All tables, with intervals, peers, machine and load: [docs/figures.md](docs/figures.md); the numbers to reach "
+        "[on another machine](docs/figures.md#on-another-machine)."
     )

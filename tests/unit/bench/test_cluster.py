@@ -153,8 +153,29 @@ def test_the_readme_says_what_a_blow_did(bench: Any) -> None:
         "rolling": {"updates": [{"queries": 50}, {"queries": 70}]},
         "scaled_independently": True,
         "rolling_update_failed": 0,
+        "overload": {
+            "goodput_at_3x": 1.02,
+            "admitted_first_text_ms": {"p50": 480.0, "p99": 1190.0},
+            "slo_first_text_s": 2.0,
+            "refused_share": 0.67,
+            "refused_with_retry_after_share": 1.0,
+            "other_failures": 0,
+            "settled": {"sent": 1208},
+        },
+        "overhead": {
+            "rate_per_s": 100.0,
+            "gateway_overhead_p50_ms": 6.0,
+            "gateway_overhead_p50_ms_by_round": [5.5, 6.5],
+            "auto_overhead_p50_ms": 9.0,
+            "floor_overhead_p50_ms": 3.0,
+            "cpu_ms": {"gateway": 3.1},
+            "floor_cpu_ms": {"bare": 1.7},
+        },
     }
     text = bench("readme_figures.cluster").cluster(found, "two cores")
     assert "| kill -9 Ledger | 1 of 400 in 15.0 s | 0 | 0.5 | 4.0 |" in text
     assert "one for the fallback took these to 1, 2 at 1.0 s, 1 at 2.0 s" in text
-    assert "0 of 120 queries failed. two cores." in text
+    assert "0 of 120 queries failed." in text
+    assert "102% of the peak goodput stayed, first text p50 0.48 s and p99 1.19 s (promised 2 s), 67% refused" in text
+    assert "an adapter's name 6.00 ms p50 (by round 5.50, 6.50), `auto` 9.00 ms; a bare Serve ingress" in text
+    assert text.endswith("gateway 3.10 ms, bare ingress 1.70 ms. two cores.")
