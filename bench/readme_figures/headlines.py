@@ -1,9 +1,9 @@
 """A line for each capability: what was measured, and what it is measured against in the same run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from bench.readme_figures.results import circumstances, read, taken
+from bench.readme_figures.results import read, taken
 
 Row = tuple[str, str, str]
 """What, measured, beside."""
@@ -11,13 +11,19 @@ Row = tuple[str, str, str]
 
 def headlines() -> str:
     """The table; a line whose result file is not there is left out."""
-    rows = "\n".join(f"| {' | '.join(row(read(name)))} |" for name, row in ROWS.items() if taken(name))
-    return f"| what | measured | in the same run |\n|---|---|---|\n{rows}\n\n{_machine()}"
+    found = {name: read(name) for name in ROWS if taken(name)}
+    rows = "\n".join(f"| {' | '.join(ROWS[name](of))} |" for name, of in found.items())
+    return f"| what | measured | in the same run |\n|---|---|---|\n{rows}\n\n{_machines(found)}"
 
 
-def _machine() -> str:
-    """Of the engine's run; the others were taken on the same kind of machine."""
-    return f"Models of 135M to 1.5B on CPUs: {circumstances(read('engine')['machine'])} of the engine's run."
+def _machines(found: Mapping[str, Any]) -> str:
+    """Where each row was taken."""
+    names: dict[str, list[str]] = {}
+    for name, of in found.items():
+        facts = of["machine"]
+        names.setdefault(f"{facts['processor']}, {facts['cores']} cores", []).append(name)
+    places = "; ".join(f"{place}: {', '.join(of)}" for place, of in names.items())
+    return f"Models of 135M to 1.5B on CPUs. Machines, by result file: {places}."
 
 
 def _router(found: dict[str, Any]) -> Row:
