@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from bench import machine
-from serve_app.canary import Evidence, Outcome, verdict
+from serve_app.canary import Outcome, TrialEvidence, verdict
 from serve_app.config.canary import CanarySettings
 
 OUT = machine.RESULTS / "canary_rule.json"
@@ -61,7 +61,7 @@ def worlds(margin: float) -> list[World]:
 
 def simulate(world: World, settings: CanarySettings, num_pairs: int, rng: np.random.Generator) -> tuple[str, int]:
     """What one trial comes to, and after how many pairs."""
-    evidence = Evidence()
+    evidence = TrialEvidence()
     discordance = max(DISCORDANCE, abs(world.difference))
     worse, better = (discordance - world.difference) / 2, (discordance + world.difference) / 2
     scores = rng.choice([-1, 0, 1], size=num_pairs, p=[worse, 1 - worse - better, better])

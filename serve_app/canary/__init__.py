@@ -8,19 +8,19 @@ gateway adds up what it sees of a trial and sends its totals; one place, the led
 rule, and changes the registry in the same transaction that closes the trial. Knows no engine, no HTTP and no Ray.
 """
 
-from serve_app.canary.evidence import Evidence, EvidenceRecord, EvidenceSink, Outcome
+from serve_app.canary.evidence import EvidenceRecord, EvidenceSink, Outcome, TrialEvidence
 from serve_app.canary.gatherer import Gatherer
 from serve_app.canary.rule import Finding, Verdict, verdict
 from serve_app.canary.trials import CanaryTrials
 
 __all__ = [
     "CanaryTrials",
-    "Evidence",
     "EvidenceRecord",
     "EvidenceSink",
     "Finding",
     "Gatherer",
     "Outcome",
+    "TrialEvidence",
     "Verdict",
     "verdict",
 ]

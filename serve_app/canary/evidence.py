@@ -61,7 +61,7 @@ class ArmTotals(BaseModel):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-class Evidence(BaseModel):
+class TrialEvidence(BaseModel):
     """Totals of one trial. They only grow."""
 
     model_config = ConfigDict(extra="forbid")
@@ -97,7 +97,7 @@ class Evidence(BaseModel):
         if canary.ms is not None and live.ms is not None:
             _count(self.latency, _doublings(canary.ms, live.ms))
 
-    def merge(self, other: Evidence) -> None:
+    def merge(self, other: TrialEvidence) -> None:
         """Add another gateway's totals."""
         for name in ("quality", "agreement", "errors", "cost", "latency"):
             for value, number in getattr(other, name).items():
@@ -128,7 +128,7 @@ class EvidenceRecord:
     sequence: int
     """Rises with every change of the totals, so that a late one replaces nothing."""
     totals: Mapping[str, Any]
-    """`Evidence` as plain JSON."""
+    """`TrialEvidence` as plain JSON."""
 
 
 class EvidenceSink(Protocol):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from serve_app.adapters.registry.records import RegistrySnapshot, ServedAdapter
-from serve_app.canary.evidence import Evidence, EvidenceRecord, EvidenceSink, Outcome
+from serve_app.canary.evidence import EvidenceRecord, EvidenceSink, Outcome, TrialEvidence
 from serve_app.core import HeadraceError
 
 _LOG = logging.getLogger(__name__)
@@ -22,14 +22,14 @@ _MAX_CONVERSATIONS = 100_000
 
 
 @dataclass(slots=True)
-class Trial:
+class FollowedTrial:
     """One trial as this gateway sees it."""
 
     name: str
     canary: str
     live: str
     since_revision: int
-    evidence: Evidence = field(default_factory=Evidence)
+    evidence: TrialEvidence = field(default_factory=TrialEvidence)
     sequence: int = 0
     sent: int = 0
     """The highest sequence that the ledger has confirmed."""
@@ -69,8 +69,8 @@ class Gatherer:
     def __init__(self, gateway: str, sink: EvidenceSink, every_s: float = 1.0) -> None:
         """`gateway`: an id that no other process has, and no later one."""
         self._gateway, self._sink, self._every_s = gateway, sink, every_s
-        self._trials: dict[str, Trial] = {}
-        self._ended: list[Trial] = []
+        self._trials: dict[str, FollowedTrial] = {}
+        self._ended: list[FollowedTrial] = []
         """Not of the registry any more, with something that was not sent."""
 
     def follow(self, snapshot: RegistrySnapshot) -> None:
@@ -83,20 +83,20 @@ class Gatherer:
                     self._ended.append(trial)
         for name, one in now.items():
             if name not in self._trials and one.canary is not None and one.live is not None:
-                self._trials[name] = Trial(name, one.canary, one.live, snapshot.revision)
+                self._trials[name] = FollowedTrial(name, one.canary, one.live, snapshot.revision)
 
-    def trial(self, name: str) -> Trial | None:
+    def trial(self, name: str) -> FollowedTrial | None:
         """The adapter's trial that runs."""
         return self._trials.get(name)
 
-    def trials_of(self, versions: Mapping[str, str]) -> tuple[Trial, ...]:
+    def trials_of(self, versions: Mapping[str, str]) -> tuple[FollowedTrial, ...]:
         """The trials that a query with these versions belongs to."""
         if not self._trials:
             return ()
         found = (self._trials.get(name) for name in versions)
         return tuple(one for one in found if one is not None and versions[one.name] in (one.canary, one.live))
 
-    def ended(self, trial: Trial, version: str, conversation: int, outcome: Outcome) -> None:
+    def ended(self, trial: FollowedTrial, version: str, conversation: int, outcome: Outcome) -> None:
         """A query of one of the trial's versions ended. Of a conversation the first one counts."""
         if version not in (trial.canary, trial.live) or not trial.is_new(conversation, "neighbours"):
             return
@@ -110,12 +110,12 @@ class Gatherer:
         trial.evidence.add_neighbours(*pair)
         trial.sequence += 1
 
-    def compared(self, trial: Trial, canary_score: float, live_score: float) -> None:
+    def compared(self, trial: FollowedTrial, canary_score: float, live_score: float) -> None:
         """An answer of the canary and one of the live version were scored against the large model's."""
         trial.evidence.add_scores(canary_score, live_score)
         trial.sequence += 1
 
-    def agreed(self, trial: Trial, score: float) -> None:
+    def agreed(self, trial: FollowedTrial, score: float) -> None:
         """The two answers were compared with each other: there is no large model."""
         trial.evidence.add_agreement(score)
         trial.sequence += 1

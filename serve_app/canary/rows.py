@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Table, and_, delete, func, insert, select, update
 
 from serve_app.adapters.registry.tables import adapter_versions
-from serve_app.canary.evidence import Evidence, EvidenceRecord
+from serve_app.canary.evidence import EvidenceRecord, TrialEvidence
 from serve_app.canary.tables import canary_evidence, canary_trials
 from serve_app.store import insert_into
 
@@ -83,7 +83,7 @@ def put_evidence(connection: Connection, records: Iterable[EvidenceRecord]) -> N
         versions = Versions(record.name, record.canary, record.live)
         if versions not in now:
             continue
-        Evidence.model_validate(record.totals)
+        TrialEvidence.model_validate(record.totals)
         row = _key(versions) | {
             "gateway": record.gateway,
             "since_revision": record.since_revision,
@@ -97,12 +97,12 @@ def put_evidence(connection: Connection, records: Iterable[EvidenceRecord]) -> N
         connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=rest, where=newer))
 
 
-def evidence_of(connection: Connection, trial: StoredTrial) -> Evidence:
+def evidence_of(connection: Connection, trial: StoredTrial) -> TrialEvidence:
     """All that gateways have sent of a trial, added up."""
-    table, merged = canary_evidence, Evidence()
+    table, merged = canary_evidence, TrialEvidence()
     which = and_(_is_of(table, trial.versions), table.c.since_revision >= trial.began_revision)
     for totals in connection.execute(select(table.c.totals).where(which)).scalars():
-        merged.merge(Evidence.model_validate(totals))
+        merged.merge(TrialEvidence.model_validate(totals))
     return merged
 
 

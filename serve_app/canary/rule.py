@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from serve_app.canary.evidence import Evidence, mean_ratio, relative_excess
+from serve_app.canary.evidence import TrialEvidence, mean_ratio, relative_excess
 from serve_app.confidence.watch.mean import log_mean_above, mean_bounds
 from serve_app.config.canary import CanarySettings
 
@@ -81,7 +81,7 @@ class Verdict:
         }
 
 
-def verdict(evidence: Evidence, settings: CanarySettings, age_h: float) -> Verdict:
+def verdict(evidence: TrialEvidence, settings: CanarySettings, age_h: float) -> Verdict:
     """What the rule says of a trial that is `age_h` hours old."""
     differences = evidence.differences()
     findings = _findings(evidence, differences, settings)
@@ -108,7 +108,7 @@ def verdict(evidence: Evidence, settings: CanarySettings, age_h: float) -> Verdi
 
 
 def _findings(
-    evidence: Evidence, differences: Mapping[float, int], settings: CanarySettings
+    evidence: TrialEvidence, differences: Mapping[float, int], settings: CanarySettings
 ) -> tuple[Finding, Finding, Finding, Finding]:
     worse_scores = {-value: number for value, number in differences.items()}
     errors = {float(value): number for value, number in evidence.errors.items()}
@@ -131,7 +131,7 @@ def _findings(
 
 
 def _lacking(
-    evidence: Evidence, findings: tuple[Finding, ...], is_as_good: bool, settings: CanarySettings
+    evidence: TrialEvidence, findings: tuple[Finding, ...], is_as_good: bool, settings: CanarySettings
 ) -> tuple[str, ...]:
     """What a promotion still waits for."""
     quality, errors = findings[0], findings[1]

@@ -30,5 +30,5 @@ canary_evidence = Table(
     *(Column(name, String, primary_key=True, doc=doc) for name, doc in _KEY),
     Column("since_revision", BigInteger, primary_key=True, autoincrement=False, doc="of the registry, as it began"),
     Column("sequence", BigInteger, nullable=False, doc="rises with every change of the totals"),
-    Column("totals", JSON, nullable=False, doc="canary.Evidence: all that this gateway has seen of the trial"),
+    Column("totals", JSON, nullable=False, doc="canary.TrialEvidence: all that this gateway has seen of the trial"),
 )  # fmt: skip

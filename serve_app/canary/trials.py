@@ -16,7 +16,7 @@ from serve_app.adapters.registry import lifecycle
 from serve_app.adapters.registry import rows as registry_rows
 from serve_app.adapters.registry.lifecycle import Moment
 from serve_app.canary import rows
-from serve_app.canary.evidence import Evidence, EvidenceRecord
+from serve_app.canary.evidence import EvidenceRecord, TrialEvidence
 from serve_app.canary.rows import StoredTrial
 from serve_app.canary.rule import Verdict, verdict
 from serve_app.config.canary import CanarySettings
@@ -39,7 +39,7 @@ class Judged:
     """A trial that runs, and what is to be said of it."""
 
     trial: StoredTrial
-    evidence: Evidence
+    evidence: TrialEvidence
     verdict: Verdict
 
     def as_json(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ray.serve.handle import DeploymentHandle
 from serve_app.adapters.registry import AdapterRegistry, AdapterVersion, AuditEntry, RegistrySnapshot
 from serve_app.adapters.registry.artefacts import open_artefacts
 from serve_app.adapters.registry.upkeep import RegistryUpkeep
-from serve_app.adapters.registry.verifying import Limits
+from serve_app.adapters.registry.verifying import ArtefactLimits
 from serve_app.canary import CanaryTrials, EvidenceRecord
 from serve_app.catalogue import ModelFiles, entries, resolve
 from serve_app.config import Settings
@@ -23,7 +23,7 @@ async def seeded(registry: AdapterRegistry, settings: Settings) -> RegistryUpkee
 
     Servers elsewhere have adapters of their own, so that of `engine: openai` none is brought in.
     """
-    limits = Limits(settings.registry.max_adapter_mb * 2**20, settings.specialists.max_adapter_rank)
+    limits = ArtefactLimits(settings.registry.max_adapter_mb * 2**20, settings.specialists.max_adapter_rank)
     sources = {} if settings.specialists.engine == "openai" else settings.adapters
     artefacts = open_artefacts(settings.registry, sources)
     upkeep = RegistryUpkeep(registry, artefacts, sources, limits, settings.registry.retention_days)

@@ -49,7 +49,7 @@ class AdapterDesk(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class EngineLimits:
     """How much is taken on at once. Raises ConfigError where a step could not serve every row."""
 
     max_rows: int
@@ -73,7 +73,7 @@ class Limits:
 class Admission:
     """Decides; the scheduler keeps the books."""
 
-    def __init__(self, limits: Limits, adapters: AdapterDesk) -> None:
+    def __init__(self, limits: EngineLimits, adapters: AdapterDesk) -> None:
         self._limits = limits
         self._adapters = adapters
         self._num_reserved = max(1, limits.max_rows // 4)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serve_app.core import ConfigError
-from serve_app.engine.admission import Limits
+from serve_app.engine.admission import EngineLimits
 from serve_app.engine.bank import AdapterBank
 from serve_app.engine.cache import SlotCache, token_bytes
 from serve_app.engine.decoders.choose import make_decoder, site_shapes
@@ -33,7 +33,7 @@ class Assembly:
     bank: AdapterBank
     target: Target
     slots: SlotTable
-    limits: Limits
+    limits: EngineLimits
     context: int
     """Tokens a row may hold."""
     vocab: int
@@ -80,7 +80,7 @@ def assemble(path: Path, options: EngineOptions, kernel_folder: Path) -> Assembl
         bank=bank,
         target=Target.of(shapes, options.max_adapter_rank, choice.dtype),
         slots=SlotTable(num_slots),
-        limits=Limits(min(options.max_rows, num_slots), options.max_waiting, options.step_tokens),
+        limits=EngineLimits(min(options.max_rows, num_slots), options.max_waiting, options.step_tokens),
         context=context,
         vocab=vocab,
         choice=choice,

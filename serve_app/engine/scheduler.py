@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from serve_app.core import ConfigError, DeadlineExceeded, EngineError, HeadraceError, Overloaded
-from serve_app.engine.admission import AdapterDesk, Admission, Limits
+from serve_app.engine.admission import AdapterDesk, Admission, EngineLimits
 from serve_app.engine.ensembles import Ensembles
 from serve_app.engine.packing import lay_out, num_ahead
 from serve_app.engine.request import Copy, Plan, Request, Row, SampledToken
@@ -30,7 +30,7 @@ from serve_app.engine.waiting import WaitingQueue
 class Scheduler:
     """Holds the waiting queue and the rows. Raises ConfigError if there are fewer cache slots than rows."""
 
-    def __init__(self, limits: Limits, slots: SlotTable, adapters: AdapterDesk) -> None:
+    def __init__(self, limits: EngineLimits, slots: SlotTable, adapters: AdapterDesk) -> None:
         if slots.num_free < limits.max_rows:
             raise ConfigError(f"{limits.max_rows} rows need as many cache slots; there are {slots.num_free}")
         self._limits = limits

@@ -17,7 +17,7 @@ import psutil
 from serve_app.adapters.registry import RegistrySnapshot
 from serve_app.adapters.registry.artefacts import ArtefactStore
 from serve_app.adapters.registry.cache import AdapterCache
-from serve_app.adapters.registry.verifying import Limits, verify_artefact
+from serve_app.adapters.registry.verifying import ArtefactLimits, verify_artefact
 from serve_app.core import LedgerError
 from serve_app.deployments.switches import every_node
 
@@ -34,7 +34,7 @@ async def change_kill_and_look(folder: Path, store: str) -> dict[str, Any]:
 
     ledger = LedgerHandle(serve.get_deployment_handle("Ledger", "headrace"))
     seeded = await answered(ledger)
-    checked = verify_artefact(folder, "tiny", None, Limits(2**30, 64), str(folder), "ada")
+    checked = verify_artefact(folder, "tiny", None, ArtefactLimits(2**30, 64), str(folder), "ada")
     artefacts = ArtefactStore(store, AdapterCache(folder / "cache", 2**30), 2**30)
     digest = await artefacts.put(folder)
     staged = await ledger.adapters_add(replace(checked, state="staged"))

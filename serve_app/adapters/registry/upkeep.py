@@ -17,7 +17,7 @@ from serve_app.adapters.registry.artefacts import ArtefactStore
 from serve_app.adapters.registry.lifecycle import HELD
 from serve_app.adapters.registry.records import AdapterVersion
 from serve_app.adapters.registry.registry import SETTINGS_ACTOR, AdapterRegistry
-from serve_app.adapters.registry.verifying import Limits, verify_artefact
+from serve_app.adapters.registry.verifying import ArtefactLimits, verify_artefact
 from serve_app.catalogue import ModelFiles
 from serve_app.config.nodes import AdapterSource
 from serve_app.core import AdapterError, LedgerError
@@ -39,7 +39,7 @@ class RegistryUpkeep:
         registry: AdapterRegistry,
         artefacts: ArtefactStore,
         sources: Mapping[str, AdapterSource],
-        limits: Limits,
+        limits: ArtefactLimits,
         retention_days: int | None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -109,7 +109,7 @@ class RegistryUpkeep:
         return folders, new
 
     def _checked(self, folder: Path, name: str, source: AdapterSource, base: ModelFiles | None) -> AdapterVersion:
-        limits = Limits(self._limits.max_bytes, self._limits.max_rank, source.base_override)
+        limits = ArtefactLimits(self._limits.max_bytes, self._limits.max_rank, source.base_override)
         told = source.path if source.path.startswith("shipped:") else "settings"
         found = verify_artefact(folder, name, base, limits, told, SETTINGS_ACTOR, self._clock)
         if found.state == "rejected":

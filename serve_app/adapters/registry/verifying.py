@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ArtefactLimits:
     """What a version must keep to."""
 
     max_bytes: int
@@ -59,7 +59,7 @@ def verify_artefact(
     folder: Path,
     name: str,
     base: ModelFiles | None,
-    limits: Limits,
+    limits: ArtefactLimits,
     source: str,
     created_by: str,
     clock: Callable[[], float] = time.time,

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 
 from serve_app.canary import EvidenceSink, Gatherer, Outcome
-from serve_app.canary.gatherer import Trial
+from serve_app.canary.gatherer import FollowedTrial
 from serve_app.confidence.watch import chosen
 from serve_app.config import Settings
 from serve_app.config.watch import WatchSettings
@@ -109,7 +109,7 @@ class Canaries:
         except HeadraceError as error:
             _LOG.warning("Evidence about canaries is lost: %s", error)
 
-    def _trials(self, query: Query, versions: Mapping[str, str]) -> tuple[Trial, ...]:
+    def _trials(self, query: Query, versions: Mapping[str, str]) -> tuple[FollowedTrial, ...]:
         """Those that the query belongs to, if it is in the sample."""
         trials = self.gatherer.trials_of(versions)
         return trials if trials and chosen(query.query_id, self._settings.share, "canary") else ()
@@ -128,7 +128,7 @@ class Canaries:
 class _Compared:
     """Brings the outcome of a comparison to its trial."""
 
-    def __init__(self, gatherer: Gatherer, trial: Trial) -> None:
+    def __init__(self, gatherer: Gatherer, trial: FollowedTrial) -> None:
         self._gatherer, self._trial = gatherer, trial
 
     def scored(self, canary_score: float, live_score: float) -> None:
@@ -140,6 +140,6 @@ class _Compared:
         self._gatherer.agreed(self._trial, score)
 
 
-def _attempts(account: Answer, trial: Trial) -> list[Attempt]:
+def _attempts(account: Answer, trial: FollowedTrial) -> list[Attempt]:
     """Those of the trial's adapter; an answer from the response cache has none."""
     return [one for one in account.attempts if one.adapter == trial.name and one.node != "cache"]

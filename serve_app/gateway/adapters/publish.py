@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from serve_app.adapters.registry import AdapterVersion, AuditEntry, RegistrySnapshot
 from serve_app.adapters.registry.records import RegistrySource
 from serve_app.adapters.registry.sources import fetch_source
-from serve_app.adapters.registry.verifying import Limits, verify_artefact
+from serve_app.adapters.registry.verifying import ArtefactLimits, verify_artefact
 from serve_app.core import AdapterError, RequestError
 from serve_app.gateway.errors import PublishTimeout, StoreAway
 
@@ -189,7 +189,7 @@ class Publisher:
         return await self._staged(version, wanted)
 
     async def _checked(self, folder: Path, wanted: Wanted) -> AdapterVersion:
-        limits = Limits(self.max_bytes, self._max_rank, wanted.base_override)
+        limits = ArtefactLimits(self.max_bytes, self._max_rank, wanted.base_override)
         try:
             return await asyncio.to_thread(
                 verify_artefact,

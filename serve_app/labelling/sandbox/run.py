@@ -30,7 +30,7 @@ _ROOT = str(Path(serve_app.__file__).parent.parent)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SandboxLimits:
     """What one program may use, its tests included."""
 
     timeout_s: float = 10.0
@@ -58,7 +58,7 @@ def run_tests(
     code: str,
     tests: Sequence[str],
     setup: str = "",
-    limits: Limits | None = None,
+    limits: SandboxLimits | None = None,
     run_all: bool = False,
     without_namespaces: bool = False,
 ) -> Outcome:
@@ -69,7 +69,7 @@ def run_tests(
     """
     if os.name != "posix":
         raise ConfigError("Running programs needs a POSIX system with process limits; label code on Linux or macOS.")
-    limits = limits or Limits()
+    limits = limits or SandboxLimits()
     if len(code) > _LONGEST_PROGRAM:
         return Outcome(0, len(tests), f"the program has more than {_LONGEST_PROGRAM:,} characters")
     folder = Path(tempfile.mkdtemp(prefix="headrace-sandbox-"))

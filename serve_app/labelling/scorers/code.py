@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from serve_app.core import DataError
 from serve_app.labelling.item import Item
-from serve_app.labelling.sandbox.run import Limits, Outcome, run_tests
+from serve_app.labelling.sandbox.run import Outcome, SandboxLimits, run_tests
 from serve_app.labelling.texts import bare_code
 
 
@@ -51,5 +51,5 @@ class Code:
                 raise DataError(
                     f"`tests` {number} is no Python of this interpreter: {error.msg}; correct it."
                 ) from error
-        limits = Limits(self.timeout_s, self.memory_mb << 20)
+        limits = SandboxLimits(self.timeout_s, self.memory_mb << 20)
         return run_tests(bare_code(item.answer), item.tests, item.setup, limits, self.partial, self.without_namespaces)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from serve_app.adapters.registry import AdapterRegistry, AdapterVersion
-from serve_app.canary import CanaryTrials, Evidence, EvidenceRecord, Outcome
+from serve_app.canary import CanaryTrials, EvidenceRecord, Outcome, TrialEvidence
 from serve_app.canary.tables import canary_evidence
 from serve_app.config.canary import CanarySettings
 from serve_app.core import LedgerError
@@ -58,7 +58,7 @@ class World:
 
 
 def evidence(difference=0.0, num_pairs=200, failed=0):
-    found = Evidence()
+    found = TrialEvidence()
     for _ in range(num_pairs):
         found.add_scores(0.5 + difference / 2, 0.5 - difference / 2)
         found.add_neighbours(SAME, SAME)

@@ -9,12 +9,12 @@ import pytest
 
 from serve_app.core import DataError
 from serve_app.labelling.sandbox import run
-from serve_app.labelling.sandbox.run import Limits
+from serve_app.labelling.sandbox.run import SandboxLimits
 from serve_app.labelling.scorers import Item, scorer
 
 run_tests = partial(run.run_tests, without_namespaces=True)
 """These programs are ours, so that a machine whose kernel has no namespaces for us may run them as well."""
-FOREVER = Limits(timeout_s=0.7)
+FOREVER = SandboxLimits(timeout_s=0.7)
 
 
 def passed(code, *tests, setup="", limits=None):
@@ -142,7 +142,7 @@ EQUAL = "class Same(list):\n    def __eq__(self, other):\n        return True\n 
 )
 def test_no_trick_passes_for_the_right_value(code):
     tests = ["import math\nassert math.isclose(f(2), 3)", "assert sorted([f(2)]) == [3]", "assert f(2) == 3"]
-    outcome = run_tests(code, tests, limits=Limits(timeout_s=2), run_all=True)
+    outcome = run_tests(code, tests, limits=SandboxLimits(timeout_s=2), run_all=True)
     assert outcome.passed == 0
     assert outcome.reason
 

@@ -6,7 +6,7 @@ import pytest
 
 from serve_app.core import ConfigError
 from serve_app.labelling.sandbox import run
-from serve_app.labelling.sandbox.run import Limits
+from serve_app.labelling.sandbox.run import SandboxLimits
 from serve_app.labelling.scorers import Item, scorer
 
 run_tests = partial(run.run_tests, without_namespaces=True)
@@ -110,7 +110,7 @@ def test_no_program_gets_at_the_hook_or_at_machine_code(attack, namespaces, requ
     if not namespaces:
         request.getfixturevalue("no_namespaces")
     path = tmp_path / "written"
-    limits = Limits(disk_bytes=1 << 22)
+    limits = SandboxLimits(disk_bytes=1 << 22)
     outcome = run_tests(FRAMES + attack, [f"assert f({str(path)!r}) == 1"], limits=limits)
     assert outcome.passed == 0
     assert not path.exists()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import serve_app.canary.evidence
-from serve_app.canary.evidence import Evidence, Outcome, mean_ratio, relative_excess
+from serve_app.canary.evidence import Outcome, TrialEvidence, mean_ratio, relative_excess
 
 outcomes = st.builds(Outcome, st.booleans(), st.none() | st.integers(0, 10**9), st.none() | st.floats(0, 1e5))
 scores = st.floats(0, 1)
@@ -25,7 +25,7 @@ def add(evidence, event):
 
 
 def total(found):
-    evidence = Evidence()
+    evidence = TrialEvidence()
     for event in found:
         add(evidence, event)
     return evidence
@@ -60,7 +60,7 @@ def test_the_totals_of_two_gateways_are_those_of_one_that_saw_it_all(one, other)
 @given(events)
 def test_json_brings_the_same_back(found):
     evidence = total(found)
-    assert Evidence.model_validate(json.loads(json.dumps(evidence.model_dump(mode="json")))) == evidence
+    assert TrialEvidence.model_validate(json.loads(json.dumps(evidence.model_dump(mode="json")))) == evidence
 
 
 def test_scores_are_compared_to_a_thousandth():

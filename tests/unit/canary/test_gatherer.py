@@ -3,7 +3,7 @@
 import pytest
 
 from serve_app.adapters.registry.records import RegistrySnapshot, ServedAdapter
-from serve_app.canary import Evidence, Gatherer, Outcome
+from serve_app.canary import Gatherer, Outcome, TrialEvidence
 from serve_app.core import LedgerError
 
 SAME = Outcome(False, 10, 1.0)
@@ -21,7 +21,7 @@ class Sink:
         self.records += records
 
     def totals(self, index=-1):
-        return Evidence.model_validate(self.records[index].totals)
+        return TrialEvidence.model_validate(self.records[index].totals)
 
 
 def snapshot(revision=7, canary="c1", live="l1", name="legal"):
@@ -93,7 +93,7 @@ async def test_totals_are_sent_when_they_have_changed(gatherer, sink):
     )  # fmt: skip
     gatherer.agreed(trial, 0.5)
     await gatherer.send()
-    assert sink.totals() == Evidence(quality={500: 1}, agreement={500: 1})
+    assert sink.totals() == TrialEvidence(quality={500: 1}, agreement={500: 1})
     assert sink.records[1].sequence > record.sequence
 
 
@@ -115,7 +115,7 @@ async def test_another_canary_or_live_version_is_another_trial(gatherer, sink, c
     gatherer.compared(gatherer.trial("legal"), 1.0, 0.0)
     gatherer.follow(snapshot(9, **change))
     trial = gatherer.trial("legal")
-    assert (trial.evidence, trial.since_revision) == (Evidence(), 9)
+    assert (trial.evidence, trial.since_revision) == (TrialEvidence(), 9)
     gatherer.follow(snapshot(10, **change))
     assert gatherer.trial("legal") is trial
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from serve_app.canary import Evidence, Outcome, verdict
+from serve_app.canary import Outcome, TrialEvidence, verdict
 from serve_app.config.canary import CanarySettings
 
 SETTINGS = CanarySettings()
@@ -14,7 +14,7 @@ FAILED = Outcome(True)
 
 
 def evidence(differences=(), neighbours=()):
-    found = Evidence()
+    found = TrialEvidence()
     for difference, number in differences:
         for _ in range(number):
             found.add_scores(max(0.0, difference), max(0.0, -difference))
@@ -29,7 +29,7 @@ def said(differences=((0.0, 400),), neighbours=((SAME, SAME, 400),), age_h=1.0, 
 
 
 def test_without_evidence_nothing_is_decided():
-    found = verdict(Evidence(), SETTINGS, 0.0)
+    found = verdict(TrialEvidence(), SETTINGS, 0.0)
     assert found.decision is None
     assert found.reasons == (
         "0 of 100 compared answers",
@@ -131,7 +131,7 @@ def test_wrong_decisions_are_as_rare_as_stated(difference, wrong):
     settings = CanarySettings(alpha=alpha, min_pairs=1)
     shares = [0.1 - difference / 2, 0.8, 0.1 + difference / 2]
     for _ in range(100):
-        found = Evidence()
+        found = TrialEvidence()
         for _ in range(16):
             for score in rng.choice([-1, 0, 1], size=50, p=shares):
                 found.add_scores(float(score > 0), float(score < 0))

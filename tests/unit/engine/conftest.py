@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from serve_app.core import FinishReason, HeadraceError, Usage
-from serve_app.engine.admission import Limits
+from serve_app.engine.admission import EngineLimits
 from serve_app.engine.loop import Books, EngineLoop
 from serve_app.engine.request import Discard, Request, Row, SampledToken, Segment
 from serve_app.engine.residency import Residency
@@ -62,7 +62,7 @@ class Driver:
     ) -> None:
         self.slots = SlotTable(num_slots or max_rows)
         self.residency = Residency(max(1, num_adapters), lambda slot, version: None)
-        self.scheduler = Scheduler(Limits(max_rows, 64, step_tokens), self.slots, self.residency)
+        self.scheduler = Scheduler(EngineLimits(max_rows, 64, step_tokens), self.slots, self.residency)
         books = Books(self.scheduler, self.slots, self.residency)
         self.loop = EngineLoop(books, runner, end_ids, nullcontext, draft_tokens, clock)
         for index in range(num_adapters):

@@ -6,7 +6,7 @@ from zlib import crc32
 import pytest
 
 from serve_app.core import AdapterError, ConfigError, DeadlineExceeded, EngineError, Overloaded
-from serve_app.engine.admission import PATIENCE, Limits
+from serve_app.engine.admission import PATIENCE, EngineLimits
 from serve_app.engine.request import Discard, Ensemble, Request, SampledToken
 from serve_app.engine.scheduler import Scheduler
 from serve_app.engine.slots import SlotTable
@@ -44,7 +44,7 @@ class Bench:
     def __init__(self, max_rows=4, max_waiting=99, step_tokens=64):
         self.desk = Desk()
         self.slots = SlotTable(max_rows)
-        self.scheduler = Scheduler(Limits(max_rows, max_waiting, step_tokens), self.slots, self.desk)
+        self.scheduler = Scheduler(EngineLimits(max_rows, max_waiting, step_tokens), self.slots, self.desk)
 
     def ask(self, name, adapter=None, prompt=3, max_tokens=4, **fields):
         """Prompts that are no twins, unless `prompt` holds the tokens themselves."""
@@ -125,12 +125,12 @@ def test_requests_added_in_one_call_are_queued_all_or_none():
 @pytest.mark.parametrize("limits", [(0, 1, 9), (1, -1, 9), (4, 1, 3)])
 def test_limits_under_which_a_step_could_not_serve_every_row_are_refused(limits):
     with pytest.raises(ConfigError):
-        Limits(*limits)
+        EngineLimits(*limits)
 
 
 def test_fewer_cache_slots_than_rows_are_refused():
     with pytest.raises(ConfigError, match="cache slots"):
-        Scheduler(Limits(4, 0, 8), SlotTable(3), Desk())
+        Scheduler(EngineLimits(4, 0, 8), SlotTable(3), Desk())
 
 
 def test_long_prompt_is_cut_and_the_others_keep_decoding():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from serve_app.core import EngineError, Overloaded
-from serve_app.engine.admission import PATIENCE, Limits
+from serve_app.engine.admission import PATIENCE, EngineLimits
 from serve_app.engine.request import Discard, Ensemble, Request, SampledToken
 from serve_app.engine.residency import Residency
 from serve_app.engine.scheduler import Scheduler
@@ -39,7 +39,7 @@ class Machine(RuleBasedStateMachine):
         max_rows=st.integers(1, 5), spare=st.integers(0, 40), max_waiting=st.integers(0, 8), num=st.integers(1, 3)
     )
     def start(self, max_rows, spare, max_waiting, num):
-        self.limits = Limits(max_rows, max_waiting, max_rows + spare, twin_tokens=BLOCK)
+        self.limits = EngineLimits(max_rows, max_waiting, max_rows + spare, twin_tokens=BLOCK)
         self.slots = SlotTable(max_rows + spare % 3, BLOCK)
         self.loads, self.num_adapter_slots = [], num
         self.residency = Residency(num, lambda slot, version: self.loads.append((slot, version)))
@@ -297,7 +297,7 @@ class Flood:
         self.residency = Residency(num_adapter_slots, lambda slot, version: self.loads.append((slot, version)))
         for adapter in ADAPTERS:
             self.residency.add(adapter)
-        self.scheduler = Scheduler(Limits(max_rows, 50, 20), SlotTable(max_rows), self.residency)
+        self.scheduler = Scheduler(EngineLimits(max_rows, 50, 20), SlotTable(max_rows), self.residency)
 
     def step(self):
         """Names of the rows in the step."""

@@ -9,13 +9,13 @@ import pytest
 from serve_app.adapters import content_digest
 from serve_app.adapters.registry import AdapterRegistry
 from serve_app.adapters.registry.upkeep import RegistryUpkeep
-from serve_app.adapters.registry.verifying import Limits
+from serve_app.adapters.registry.verifying import ArtefactLimits
 from serve_app.config.nodes import AdapterSource
 from serve_app.store import Store
 
 from ..conftest import BASE_DIGEST
 
-LIMITS = Limits(2**20, 16)
+LIMITS = ArtefactLimits(2**20, 16)
 DAY_S = 86_400.0
 
 

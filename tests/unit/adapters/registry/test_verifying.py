@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from serve_app.adapters import content_digest
-from serve_app.adapters.registry.verifying import Limits, verify_artefact
+from serve_app.adapters.registry.verifying import ArtefactLimits, verify_artefact
 from serve_app.core import AdapterError
 
 from ..conftest import BASE_CONFIG, BASE_DIGEST, lora_tensors
 
-LIMITS = Limits(max_bytes=2**20, max_rank=16)
+LIMITS = ArtefactLimits(max_bytes=2**20, max_rank=16)
 CHECKS = ["size", "variant", "manifest", "rank", "format", "finite", "base", "shapes"]
 
 
@@ -40,10 +40,10 @@ def nan_tensors():
 @pytest.mark.parametrize(
     ("check", "made", "limits", "sentence"),
     [
-        ("size", {}, Limits(100, 16), "larger than"),
+        ("size", {}, ArtefactLimits(100, 16), "larger than"),
         ("variant", {"config": {"use_dora": True}}, LIMITS, "DoRA"),
         ("manifest", {"manifest": {"temperature": 9}}, LIMITS, "temperature"),
-        ("rank", {}, Limits(2**20, 1), "rank 2 is over 1"),
+        ("rank", {}, ArtefactLimits(2**20, 1), "rank 2 is over 1"),
         ("format", {"config": {"r": 4}}, LIMITS, "do not fit rank 4"),
         ("finite", {"tensors": nan_tensors()}, LIMITS, "NaN or infinity"),
         ("base", {"manifest": {"base_digest": "b" * 64}}, LIMITS, "trained on the base"),
@@ -62,10 +62,10 @@ def test_a_check_that_fails_rejects_with_its_sentence(check, made, limits, sente
 
 def test_an_override_takes_another_base_if_the_shapes_fit(make_adapter, base):
     folder = make_adapter(manifest={"base_digest": "b" * 64})
-    found = verified(folder, base, Limits(2**20, 16, base_override=True))
+    found = verified(folder, base, ArtefactLimits(2**20, 16, base_override=True))
     assert (found.state, found.base_verified, found.base_override) == ("verified", False, True)
     (base.path / "config.json").write_text(json.dumps(BASE_CONFIG | {"hidden_size": 16, "head_dim": 4}))
-    assert verified(folder, base, Limits(2**20, 16, base_override=True)).state == "rejected"
+    assert verified(folder, base, ArtefactLimits(2**20, 16, base_override=True)).state == "rejected"
 
 
 def test_without_a_base_the_rest_is_checked(make_adapter):
