@@ -1,9 +1,10 @@
 """Puts the gateway together. A function, not a module-level app: Ray Serve pickles what it finds at import."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from functools import cache
+from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -12,27 +13,23 @@ from starlette.responses import Response
 from serve_app import __version__
 from serve_app.core import HeadraceError
 from serve_app.dashboard import dashboard_routes
-from serve_app.gateway.accounts import account_routes
-from serve_app.gateway.adapters.routes import adapter_routes
-from serve_app.gateway.adapters.routing_pages import routing_routes
-from serve_app.gateway.auth import Access
-from serve_app.gateway.checklist import checklist_routes
-from serve_app.gateway.documents.routes import document_routes
+from serve_app.gateway import accounts, checklist, health, models, queries, status
+from serve_app.gateway.adapters import routes as adapters
+from serve_app.gateway.adapters import routing_pages as routing
+from serve_app.gateway.auth import admin_key, any_key
+from serve_app.gateway.documents import routes as documents
 from serve_app.gateway.errors import on_client_left, on_error, on_http_error, on_invalid_query_string
-from serve_app.gateway.health import health_routes
 from serve_app.gateway.limits import HeaderLimit
-from serve_app.gateway.models import model_routes
 from serve_app.gateway.openapi import TAGS, DescribedApp
-from serve_app.gateway.queries import query_routes
 from serve_app.gateway.services import Services
-from serve_app.gateway.status import status_routes
 
 Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
 def create_app(services: Services) -> FastAPI:
     """The ASGI application over these services. The caller opens and closes them."""
-    app = _with_pages(services)
+    app = _app()
+    app.state.services = services  # pages find them by `services_of`
     max_header_bytes = services.settings.gateway.max_header_bytes
     app.add_middleware(HeaderLimit, max_bytes=max_header_bytes, refused=services.metrics.refused)
     _handle_errors(app, services)
@@ -40,34 +37,33 @@ def create_app(services: Services) -> FastAPI:
 
 
 def description() -> dict[str, Any]:
-    """What /openapi.json says on every server, without one: no page asks its services before it is asked itself."""
-    return _with_pages(cast(Services, _Unasked())).openapi()
+    """What /openapi.json says on every server."""
+    return _app().openapi()
 
 
-class _Unasked:
-    """Stands where pages keep their services."""
-
-    keys = None
-
-
-def _with_pages(services: Services) -> FastAPI:
-    app = DescribedApp(
+def _app() -> DescribedApp:
+    return DescribedApp(
         title="Headrace",
         version=__version__,
         openapi_tags=TAGS,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        routes=_pages().routes,
     )
-    access = Access(services.keys)
-    with_key = [Depends(access)]
-    for admin_routes in (adapter_routes, routing_routes, checklist_routes):
-        app.include_router(admin_routes(services), dependencies=[Depends(access.admin_only)])
-    for routes in (query_routes, model_routes, account_routes, status_routes, document_routes):
-        app.include_router(routes(services), dependencies=with_key)
-    app.include_router(health_routes(services))
-    app.include_router(dashboard_routes())
-    return app
+
+
+@cache
+def _pages() -> APIRouter:
+    """All pages, with who may call them; made once in a process, since FastAPI takes a millisecond for each."""
+    pages = APIRouter()
+    for part in (queries, models, accounts, status, documents):
+        pages.include_router(part.router, dependencies=[Depends(any_key)])
+    for part in (adapters, routing, checklist):
+        pages.include_router(part.router, dependencies=[Depends(admin_key)])
+    pages.include_router(health.router)
+    pages.include_router(dashboard_routes())
+    return pages
 
 
 def _handle_errors(app: FastAPI, services: Services) -> None:

@@ -3,6 +3,7 @@
 from starlette.requests import Request
 
 from serve_app.gateway.errors import Unauthorized
+from serve_app.gateway.services import services_of
 from serve_app.keys import Key, KeyRing
 
 
@@ -35,6 +36,16 @@ class Access:
         if key is None:
             raise Unauthorized("The API key is not one of this server's keys.")
         return key
+
+
+async def any_key(request: Request) -> None:
+    """A FastAPI dependency: `Access` with the keys of the app that is asked."""
+    await Access(services_of(request).keys)(request)
+
+
+async def admin_key(request: Request) -> None:
+    """The same for admin keys."""
+    await Access(services_of(request).keys).admin_only(request)
 
 
 def offered_secret(header: str) -> bytes:

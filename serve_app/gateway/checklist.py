@@ -1,4 +1,7 @@
-"""GET /v1/checklist: the production checklist, run on this server's own settings and pages."""
+"""GET /v1/checklist: the production checklist, run on this server's own settings and pages.
+
+For admin keys: it names files and machines.
+"""
 
 import asyncio
 from collections.abc import Awaitable
@@ -12,29 +15,26 @@ from serve_app.core import HeadraceError
 from serve_app.gateway.error_codes import ADMIN_CODES, errors
 from serve_app.gateway.schemas.server import ChecklistRun
 from serve_app.gateway.schemas.shown import shown
-from serve_app.gateway.services import Services
+from serve_app.gateway.services import Services, services_of
 
 Profile = Literal["demo", "production"]
 
 
-def checklist_routes(services: Services) -> APIRouter:
-    """One page, for admin keys: it names files and machines."""
-    router = APIRouter(prefix="/v1/checklist", tags=["checklist"])
-    one_at_a_time = asyncio.Lock()
+router = APIRouter(prefix="/v1/checklist", tags=["checklist"])
 
-    @router.get("", response_model=shown(ChecklistRun), responses=errors(*ADMIN_CODES, "invalid_value"))
-    async def checklist(
-        request: Request,
-        profile: Annotated[Profile, Query(description="What is asked for.")] = "production",
-    ) -> dict[str, Any]:
-        """Run the production checklist on this server.
 
-        Every item comes with what was seen and what mends it. It takes seconds; the server goes on answering.
-        """
-        async with one_at_a_time:
-            return await asyncio.to_thread(_run, services, profile, _Pages(request))
+@router.get("", response_model=shown(ChecklistRun), responses=errors(*ADMIN_CODES, "invalid_value"))
+async def checklist(
+    request: Request,
+    profile: Annotated[Profile, Query(description="What is asked for.")] = "production",
+) -> dict[str, Any]:
+    """Run the production checklist on this server.
 
-    return router
+    Every item comes with what was seen and what mends it. It takes seconds; the server goes on answering.
+    """
+    services = services_of(request)
+    async with services.checking:
+        return await asyncio.to_thread(_run, services, profile, _Pages(request))
 
 
 def _run(services: Services, profile: Profile, pages: "_Pages") -> dict[str, Any]:

@@ -11,7 +11,7 @@ from serve_app.gateway.auth import Access
 from serve_app.gateway.error_codes import errors
 from serve_app.gateway.schemas.server import Health, Readiness
 from serve_app.gateway.schemas.shown import shown
-from serve_app.gateway.services import Services
+from serve_app.gateway.services import Services, services_of
 
 _PROBE_TIMEOUT_S = 10.0
 _WELL = ("ok", "cold")
@@ -19,61 +19,60 @@ _DISPENSABLE = frozenset({"ledger", "retriever"})
 """Nodes without which queries are answered: accounts wait, and `rag` does as `rag.when_fails` says."""
 
 
-def health_routes(services: Services) -> APIRouter:
-    """Alive, ready, and in figures."""
-    router = APIRouter(tags=["health"])
-    access = Access(services.keys)
+router = APIRouter(tags=["health"])
 
-    @router.get("/healthz", response_model=shown(Health), responses=errors())
-    async def healthz() -> dict[str, str]:
-        """Say that this process lives."""
-        return {"status": "ok"}
 
-    @router.get(
-        "/readyz",
-        response_model=None,
-        responses={
-            200: {"model": Readiness, "description": "Queries can be answered and accounted."},
-            503: {"model": Readiness, "description": "They cannot."},
-            **errors(),
-        },
-    )
-    async def readyz(request: Request) -> JSONResponse:
-        """Say whether queries can be answered and accounted.
+@router.get("/healthz", response_model=shown(Health), responses=errors())
+async def healthz() -> dict[str, str]:
+    """Say that this process lives."""
+    return {"status": "ok"}
 
-        200 when every node answers that answers need, and accounts can be kept; else 503. The reasons, which may name
-        hosts and files, are for admin keys, and for all where the server is open. A ledger that is away makes it
-        `degraded`, still with 200: queries are answered, their accounts wait. So does a retriever that is away, and so
-        do API keys that are a copy from disk: one that was revoked since is still taken. A fallback that is stopped on
-        purpose is `cold`, which is well.
-        """
-        tells_why = await _may_know_why(access, request)
-        nodes, journal = await _probed(services), _journal(services, tells_why)
-        if not tells_why:
-            nodes = {name: state if state in _WELL else "does not answer" for name, state in nodes.items()}
-        away = {name for name, state in nodes.items() if state not in _WELL}
-        ready = not (away - _DISPENSABLE) and not journal["refuses"]
-        kept_age_s = services.keys.kept_age_s
-        status = ("degraded" if away or kept_age_s is not None else "ready") if ready else "not ready"
-        keys = {"state": "ok"} if kept_age_s is None else {"state": "copy", "age_s": round(kept_age_s)}
-        body = {"status": status, "nodes": dict(nodes), "journal": journal, "keys": keys}
-        return JSONResponse(body, 200 if ready else 503)
 
-    @router.get(
-        "/metrics",
-        response_model=None,
-        response_class=Response,
-        responses={
-            200: {"description": "The figures.", "content": {"text/plain": {"schema": {"type": "string"}}}},
-            **errors(),
-        },
-    )
-    async def metrics() -> Response:
-        """Give the figures of this replica, in Prometheus' text format."""
-        page, media_type = services.metrics.exposition()
-        return Response(page, media_type=media_type)
+@router.get(
+    "/readyz",
+    response_model=None,
+    responses={
+        200: {"model": Readiness, "description": "Queries can be answered and accounted."},
+        503: {"model": Readiness, "description": "They cannot."},
+        **errors(),
+    },
+)
+async def readyz(request: Request) -> JSONResponse:
+    """Say whether queries can be answered and accounted.
 
-    return router
+    200 when every node answers that answers need, and accounts can be kept; else 503. The reasons, which may name
+    hosts and files, are for admin keys, and for all where the server is open. A ledger that is away makes it
+    `degraded`, still with 200: queries are answered, their accounts wait. So does a retriever that is away, and so
+    do API keys that are a copy from disk: one that was revoked since is still taken. A fallback that is stopped on
+    purpose is `cold`, which is well.
+    """
+    services = services_of(request)
+    tells_why = await _may_know_why(Access(services.keys), request)
+    nodes, journal = await _probed(services), _journal(services, tells_why)
+    if not tells_why:
+        nodes = {name: state if state in _WELL else "does not answer" for name, state in nodes.items()}
+    away = {name for name, state in nodes.items() if state not in _WELL}
+    ready = not (away - _DISPENSABLE) and not journal["refuses"]
+    kept_age_s = services.keys.kept_age_s
+    status = ("degraded" if away or kept_age_s is not None else "ready") if ready else "not ready"
+    keys = {"state": "ok"} if kept_age_s is None else {"state": "copy", "age_s": round(kept_age_s)}
+    body = {"status": status, "nodes": dict(nodes), "journal": journal, "keys": keys}
+    return JSONResponse(body, 200 if ready else 503)
+
+
+@router.get(
+    "/metrics",
+    response_model=None,
+    response_class=Response,
+    responses={
+        200: {"description": "The figures.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+        **errors(),
+    },
+)
+async def metrics(request: Request) -> Response:
+    """Give the figures of this replica, in Prometheus' text format."""
+    page, media_type = services_of(request).metrics.exposition()
+    return Response(page, media_type=media_type)
 
 
 async def _may_know_why(access: Access, request: Request) -> bool:

@@ -9,41 +9,42 @@ from serve_app.core import RESERVED_MODELS
 from serve_app.gateway.error_codes import KEY_CODES, errors
 from serve_app.gateway.schemas.server import Model, ModelList
 from serve_app.gateway.schemas.shown import shown
-from serve_app.gateway.services import Services
+from serve_app.gateway.services import Services, services_of
+
+_BEGAN_S = int(time.time())
+"""Of this process, in seconds since the epoch."""
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
 
 
-def model_routes(services: Services) -> APIRouter:
-    """The list, and one entry of it."""
-    router = APIRouter(prefix="/v1/models", tags=["models"])
-    created_at_s = int(time.time())
+def _entry(services: Services, name: str) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": _BEGAN_S,
+        "owned_by": "headrace",
+        "headrace": {"kind": _kind(name), "model": _model(services, name), **_versions(services, name)},
+    }
 
-    def entry(name: str) -> dict[str, Any]:
-        return {
-            "id": name,
-            "object": "model",
-            "created": created_at_s,
-            "owned_by": "headrace",
-            "headrace": {"kind": _kind(name), "model": _model(services, name), **_versions(services, name)},
-        }
 
-    @router.get("", response_model=shown(ModelList), responses=errors(*KEY_CODES))
-    async def models(request: Request) -> dict[str, Any]:
-        """List the names that this key may ask for."""
-        key = request.state.key
-        names = [name for name in services.table.names if key is None or key.may_ask(name)]
-        return {"object": "list", "data": [entry(name) for name in names]}
+@router.get("", response_model=shown(ModelList), responses=errors(*KEY_CODES))
+async def models(request: Request) -> dict[str, Any]:
+    """List the names that this key may ask for."""
+    services, key = services_of(request), request.state.key
+    names = [name for name in services.table.names if key is None or key.may_ask(name)]
+    return {"object": "list", "data": [_entry(services, name) for name in names]}
 
-    @router.get(
-        "/{name:path}",
-        response_model=shown(Model),
-        responses=errors(*KEY_CODES, "model_not_permitted", "model_not_found"),
-    )
-    async def model(request: Request, name: Annotated[str, Path(description="A name of the list.")]) -> dict[str, Any]:
-        """Say what stands behind one name."""
-        services.find(name, request.state.key)
-        return entry(name)
 
-    return router
+@router.get(
+    "/{name:path}",
+    response_model=shown(Model),
+    responses=errors(*KEY_CODES, "model_not_permitted", "model_not_found"),
+)
+async def model(request: Request, name: Annotated[str, Path(description="A name of the list.")]) -> dict[str, Any]:
+    """Say what stands behind one name."""
+    services = services_of(request)
+    services.find(name, request.state.key)
+    return _entry(services, name)
 
 
 def _kind(name: str) -> str:

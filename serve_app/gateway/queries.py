@@ -28,7 +28,7 @@ from serve_app.gateway.schemas.answers import (
     TextCompletionChunk,
 )
 from serve_app.gateway.schemas.shown import ref
-from serve_app.gateway.services import Services
+from serve_app.gateway.services import services_of
 from serve_app.gateway.shapes import Shape
 from serve_app.gateway.texts import TextShape
 from serve_app.telemetry import valid_traceparent
@@ -64,63 +64,6 @@ _ANSWER_HEADERS = {
 }
 
 
-def query_routes(services: Services) -> APIRouter:
-    """The two ways to ask."""
-    router = APIRouter(tags=["queries"])
-
-    async def answer(request: Request, parse: Parse, shape: Callable[[Ask], Shape]) -> Response:
-        limits, key = services.settings.gateway, request.state.key
-        query_id = request.state.query_id = new_query_id()
-        body = await read_body(request, limits.max_body_bytes)
-        ask = parse(body, query_id, request.state.key_id, limits.max_choices)
-        query = replace(
-            ask.query,
-            traceparent=valid_traceparent(request.headers.get("traceparent")),
-            timeout_s=timeout_s(request.headers.get(TIMEOUT_HEADER), limits.timeout_s),
-        )
-        live = LiveQuery(services, query, ask.num_choices, key, ask.stream)
-        response = QueryResponse(live, ask, shape(ask))
-        idempotency_key = request.headers.get(IDEMPOTENCY_HEADER)
-        if idempotency_key is None:
-            return response
-        try:
-            async with asyncio.timeout(query.timeout_s) as bound:  # while the same request is answered
-                claim = await services.idempotent.claim(query.key_id, idempotency_key, request.url.path, body)
-        except TimeoutError:
-            if not bound.expired():
-                raise
-            raise exceeded(query) from None
-        return RepeatedResponse(claim) if isinstance(claim, StoredResponse) else ClaimedResponse(response, live, claim)
-
-    @router.post(
-        "/v1/chat/completions",
-        openapi_extra=_asking(ChatBody),
-        responses=_answers(ChatCompletion, ChatCompletionChunk),
-        response_model=None,
-    )
-    async def chat_completions(request: Request) -> Response:
-        """Answer a conversation.
-
-        With the model `rag`, `headrace.citations` names the passages that the answer rests on.
-        """
-        return await answer(request, chat_ask, ChatShape)
-
-    @router.post(
-        "/v1/completions",
-        openapi_extra=_asking(TextBody),
-        responses=_answers(TextCompletion, TextCompletionChunk),
-        response_model=None,
-    )
-    async def completions(request: Request) -> Response:
-        """Continue a raw text.
-
-        With the model `rag`, `headrace.citations` names the passages that the answer rests on.
-        """
-        return await answer(request, text_ask, TextShape)
-
-    return router
-
-
 def _asking(body_class: type[BaseModel]) -> dict[str, Any]:
     """The body and the headers of a query."""
     headers = [
@@ -136,3 +79,60 @@ def _answers(whole: type[BaseModel], chunk: type[BaseModel]) -> dict[int | str, 
     description = "The answer; with `stream`, server-sent events, the last of which is `[DONE]`."
     stream = {"text/event-stream": {"schema": ref(chunk)}}
     return {200: {"model": whole, "description": description, "headers": headers, "content": stream}, **_ERRORS}
+
+
+router = APIRouter(tags=["queries"])
+
+
+async def _answer(request: Request, parse: Parse, shape: Callable[[Ask], Shape]) -> Response:
+    services, key = services_of(request), request.state.key
+    limits = services.settings.gateway
+    query_id = request.state.query_id = new_query_id()
+    body = await read_body(request, limits.max_body_bytes)
+    ask = parse(body, query_id, request.state.key_id, limits.max_choices)
+    query = replace(
+        ask.query,
+        traceparent=valid_traceparent(request.headers.get("traceparent")),
+        timeout_s=timeout_s(request.headers.get(TIMEOUT_HEADER), limits.timeout_s),
+    )
+    live = LiveQuery(services, query, ask.num_choices, key, ask.stream)
+    response = QueryResponse(live, ask, shape(ask))
+    idempotency_key = request.headers.get(IDEMPOTENCY_HEADER)
+    if idempotency_key is None:
+        return response
+    try:
+        async with asyncio.timeout(query.timeout_s) as bound:  # while the same request is answered
+            claim = await services.idempotent.claim(query.key_id, idempotency_key, request.url.path, body)
+    except TimeoutError:
+        if not bound.expired():
+            raise
+        raise exceeded(query) from None
+    return RepeatedResponse(claim) if isinstance(claim, StoredResponse) else ClaimedResponse(response, live, claim)
+
+
+@router.post(
+    "/v1/chat/completions",
+    openapi_extra=_asking(ChatBody),
+    responses=_answers(ChatCompletion, ChatCompletionChunk),
+    response_model=None,
+)
+async def chat_completions(request: Request) -> Response:
+    """Answer a conversation.
+
+    With the model `rag`, `headrace.citations` names the passages that the answer rests on.
+    """
+    return await _answer(request, chat_ask, ChatShape)
+
+
+@router.post(
+    "/v1/completions",
+    openapi_extra=_asking(TextBody),
+    responses=_answers(TextCompletion, TextCompletionChunk),
+    response_model=None,
+)
+async def completions(request: Request) -> Response:
+    """Continue a raw text.
+
+    With the model `rag`, `headrace.citations` names the passages that the answer rests on.
+    """
+    return await _answer(request, text_ask, TextShape)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from pydantic import Field
+from starlette.requests import Request
 
 from serve_app.adapters.registry.records import RegistrySnapshot
 from serve_app.adapters.registry.routing import Routing
@@ -105,6 +106,8 @@ class Services:
     cache: ResponseCache = field(init=False)
     idempotent: IdempotentAnswers = field(init=False)
     capture: Capture = field(init=False)
+    checking: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+    """Held while the checklist runs: one run at a time."""
     _warm: dict[str, tuple[str, ...]] = field(init=False, default_factory=dict)
     """Node -> its adapters that sample, as it last said."""
     _num_rules: int = field(init=False, default=0)
@@ -253,3 +256,9 @@ class Services:
             await self.control.close()
         if self.canaries:
             await self.canaries.close()
+
+
+def services_of(request: Request) -> Services:
+    """Those of the app that is asked."""
+    found: Services = request.app.state.services
+    return found

@@ -1,4 +1,7 @@
-"""GET /v1/status: what this gateway replica knows that is not in the ledger. The dashboard's second source."""
+"""GET /v1/status: what this gateway replica knows that is not in the ledger. The dashboard's second source.
+
+Nothing in it comes from the database.
+"""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,49 +19,47 @@ from serve_app.gateway.accounts import own_key
 from serve_app.gateway.error_codes import KEY_CODES, errors
 from serve_app.gateway.schemas.shown import shown
 from serve_app.gateway.schemas.status import GatewayStatus
-from serve_app.gateway.services import Services
+from serve_app.gateway.services import Services, services_of
 from serve_app.ledger.public import usd
 
 _ENGINE_TIMEOUT_S = 2.0
 
 
-def status_routes(services: Services) -> APIRouter:
-    """One page of JSON; nothing in it comes from the database."""
-    router = APIRouter(prefix="/v1/status", tags=["status"])
+router = APIRouter(prefix="/v1/status", tags=["status"])
 
-    @router.get("", response_model=shown(GatewayStatus), responses=errors(*KEY_CODES))
-    async def status(request: Request) -> dict[str, Any]:
-        """Say what this gateway knows of the service.
 
-        Quality targets and their audits, adapters, engines, budgets, the way of the accounts, the cache. A user key is
-        told of its own budgets only, and no error texts.
-        """
-        infos = await _infos(services.engines)
-        key, own = request.state.key, own_key(request)
-        return {
-            "version": __version__,
-            "gateway": services.gateway_id,
-            "viewer": _viewer(request),
-            "in_flight": services.in_flight.num_queries,
-            "places": services.in_flight.places,
-            "refused": dict(services.in_flight.num_refused),
-            "models": _models(services),
-            "cascade": _cascade(services),
-            "routes": _routes(services),
-            "adapters": [
-                adapter
-                for adapter in _adapters(services, infos.get("specialists"))
-                if key is None or key.may_ask(adapter["name"])
-            ],
-            "registry": _registry(services, hide_error=own is not None),
-            "engines": [_engine(node, info, hide_error=own is not None) for node, info in infos.items()],
-            "prices": {"version": services.prices.version},
-            "budgets": list(_budgets(services.budgets.report(), own, services.settings.budgets.warn_at)),
-            "ledger": _ledger(services, hide_error=own is not None),
-            "cache": _cache(services.cache),
-        }
+@router.get("", response_model=shown(GatewayStatus), responses=errors(*KEY_CODES))
+async def status(request: Request) -> dict[str, Any]:
+    """Say what this gateway knows of the service.
 
-    return router
+    Quality targets and their audits, adapters, engines, budgets, the way of the accounts, the cache. A user key is
+    told of its own budgets only, and no error texts.
+    """
+    services = services_of(request)
+    infos = await _infos(services.engines)
+    key, own = request.state.key, own_key(request)
+    return {
+        "version": __version__,
+        "gateway": services.gateway_id,
+        "viewer": _viewer(request),
+        "in_flight": services.in_flight.num_queries,
+        "places": services.in_flight.places,
+        "refused": dict(services.in_flight.num_refused),
+        "models": _models(services),
+        "cascade": _cascade(services),
+        "routes": _routes(services),
+        "adapters": [
+            adapter
+            for adapter in _adapters(services, infos.get("specialists"))
+            if key is None or key.may_ask(adapter["name"])
+        ],
+        "registry": _registry(services, hide_error=own is not None),
+        "engines": [_engine(node, info, hide_error=own is not None) for node, info in infos.items()],
+        "prices": {"version": services.prices.version},
+        "budgets": list(_budgets(services.budgets.report(), own, services.settings.budgets.warn_at)),
+        "ledger": _ledger(services, hide_error=own is not None),
+        "cache": _cache(services.cache),
+    }
 
 
 def _viewer(request: Request) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""/v1/routing: which router answers, and which adapter each of its labels gets. For admin keys."""
+"""/v1/routing: which router answers, and which adapter each of its labels gets. For admin keys.
+
+All pages answer 404 where the graph has no registry.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ from serve_app.gateway.openapi import body_of, form_schema
 from serve_app.gateway.parse import json_object, validated
 from serve_app.gateway.schemas.registry import RoutingInForce
 from serve_app.gateway.schemas.shown import shown
-from serve_app.gateway.services import Services
+from serve_app.gateway.services import Services, services_of
 
 _MAX_ROUTER_BYTES = 64 * 2**20
 _HISTORY = 20
@@ -35,64 +38,67 @@ _READ_CODES = (*ADMIN_CODES, "not_found", "overloaded", "engine_error")
 _CHANGE_CODES = (*_READ_CODES, *BODY_CODES, "invalid_form", "router_rejected", "conflict")
 
 
-def routing_routes(services: Services) -> APIRouter:
-    """All answer 404 where the graph has no registry."""
-    router = APIRouter(prefix="/v1/routing", tags=["routing"])
+router = APIRouter(prefix="/v1/routing", tags=["routing"])
 
-    def book() -> RoutingBook:
-        if services.routing is None:
-            raise NotFound("This server's routing is that of its settings and cannot be changed.", "routing")
-        return services.routing
 
-    async def told(routing: Routing) -> dict[str, Any]:
-        """This gateway goes by a change at once, the others follow."""
-        found = book()
-        found.take(routing)
-        routes, trial = routes_of(services.settings.routes, routing), found.trial
-        return {
-            "object": "routing",
-            "revision": routing.revision,
-            "routes": dict(routes.adapters),
-            "default": routes.default,
-            "not_served": services.missing_routes(),
-            "router": routing.router,
-            "answering": None if trial is None else await trial.artifact_digest(),
-            "history": [_line(one) for one in await found.source.routing_history(_HISTORY)],
-        }
+def _book(services: Services) -> RoutingBook:
+    if services.routing is None:
+        raise NotFound("This server's routing is that of its settings and cannot be changed.", "routing")
+    return services.routing
 
-    @router.get("", response_model=shown(RoutingInForce), responses=errors(*_READ_CODES))
-    async def routing() -> dict[str, Any]:
-        """Say what is in force."""
-        return await told(await book().source.routing_since(-1) or Routing())
 
-    files = f"A new router: {' and '.join(ROUTER_FILES)}."
-    form = form_schema(RoutingBody, files, len(ROUTER_FILES), without=("router",))
+async def _told(services: Services, routing: Routing) -> dict[str, Any]:
+    """This gateway goes by a change at once, the others follow."""
+    found = _book(services)
+    found.take(routing)
+    routes, trial = routes_of(services.settings.routes, routing), found.trial
+    return {
+        "object": "routing",
+        "revision": routing.revision,
+        "routes": dict(routes.adapters),
+        "default": routes.default,
+        "not_served": services.missing_routes(),
+        "router": routing.router,
+        "answering": None if trial is None else await trial.artifact_digest(),
+        "history": [_line(one) for one in await found.source.routing_history(_HISTORY)],
+    }
 
-    @router.patch(
-        "",
-        openapi_extra=body_of(RoutingBody, form),
-        response_model=shown(RoutingInForce),
-        responses=errors(*_CHANGE_CODES),
-    )
-    async def change(request: Request) -> dict[str, Any]:
-        """Change routes, the default or the router.
 
-        What is left out stays, null goes back to the settings. With a form a new router comes along; one replica of the
-        router loads it first, and what cannot be loaded changes nothing.
-        """
-        found = book()
-        body, files = await _wanted(request, services.settings.gateway.max_body_bytes)
-        if files is not None:
-            await _tried(found, files)
-        before = await found.source.routing_since(-1) or Routing()
-        wanted = _merged(before, body, routes_of(services.settings.routes, before).adapters)
-        if files is not None:
-            wanted = replace(wanted, router=await asyncio.to_thread(digest_of, files))
-        wanted = replace(wanted, actor=request.state.key_id or "open", detail=body.detail)
-        after = before.revision if body.after is None else body.after
-        return await told(await found.source.routing_apply(wanted, files, after))
+@router.get("", response_model=shown(RoutingInForce), responses=errors(*_READ_CODES))
+async def routing(request: Request) -> dict[str, Any]:
+    """Say what is in force."""
+    services = services_of(request)
+    return await _told(services, await _book(services).source.routing_since(-1) or Routing())
 
-    return router
+
+_FILES = f"A new router: {' and '.join(ROUTER_FILES)}."
+_FORM = form_schema(RoutingBody, _FILES, len(ROUTER_FILES), without=("router",))
+
+
+@router.patch(
+    "",
+    openapi_extra=body_of(RoutingBody, _FORM),
+    response_model=shown(RoutingInForce),
+    responses=errors(*_CHANGE_CODES),
+)
+async def change(request: Request) -> dict[str, Any]:
+    """Change routes, the default or the router.
+
+    What is left out stays, null goes back to the settings. With a form a new router comes along; one replica of the
+    router loads it first, and what cannot be loaded changes nothing.
+    """
+    services = services_of(request)
+    found = _book(services)
+    body, files = await _wanted(request, services.settings.gateway.max_body_bytes)
+    if files is not None:
+        await _tried(found, files)
+    before = await found.source.routing_since(-1) or Routing()
+    wanted = _merged(before, body, routes_of(services.settings.routes, before).adapters)
+    if files is not None:
+        wanted = replace(wanted, router=await asyncio.to_thread(digest_of, files))
+    wanted = replace(wanted, actor=request.state.key_id or "open", detail=body.detail)
+    after = before.revision if body.after is None else body.after
+    return await _told(services, await found.source.routing_apply(wanted, files, after))
 
 
 async def _wanted(request: Request, max_body_bytes: int) -> tuple[RoutingBody, Mapping[str, bytes] | None]:

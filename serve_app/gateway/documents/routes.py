@@ -2,6 +2,7 @@
 
 A user key writes and removes its own documents only, and sees its own and everybody's. An admin key writes everybody's,
 or those of the key that it names. On a server without keys every document is everybody's.
+All pages answer 404 where the graph has no retriever.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import JSONResponse
 
 from serve_app.core import ReplicaLost, RequestError, Retrieval, RetrieverError, Search, SearchMode
-from serve_app.gateway.auth import Access
+from serve_app.gateway.auth import admin_key
 from serve_app.gateway.documents.bodies import MAX_DOCUMENTS, MAX_OWNER, FormBody, IngestBody
 from serve_app.gateway.documents.node import DocumentsNode
 from serve_app.gateway.documents.reading import Sent, read_files, read_json
@@ -33,8 +34,10 @@ from serve_app.gateway.schemas.documents import (
     SearchResult,
 )
 from serve_app.gateway.schemas.shown import ref, shown
-from serve_app.gateway.services import Services
+from serve_app.gateway.services import Services, services_of
 from serve_app.keys import NotPermitted
+
+router = APIRouter(prefix="/v1/rag", tags=["documents"])
 
 _MAX_PAGE = 1000
 
@@ -45,6 +48,8 @@ _IN_COLLECTION = errors(*_ANY, "collection_not_found")
 _REMOVE = errors(*_ANY, "collection_not_found", "document_not_found")
 _DROP = errors(*ADMIN_CODES, *_NODE, "collection_not_found")
 
+_FORM = form_schema(FormBody, "The documents; a file's name, with its folders, is its id.", MAX_DOCUMENTS)
+
 Owner = Annotated[
     str | None,
     Query(min_length=1, max_length=MAX_OWNER, description="For admin keys: the key whose documents are meant."),
@@ -52,26 +57,6 @@ Owner = Annotated[
 Collection = Annotated[
     str | None, Query(min_length=1, max_length=64, description="Default: `rag.collection` of the settings.")
 ]
-
-
-def document_routes(services: Services) -> APIRouter:
-    """All answer 404 where the graph has no retriever."""
-    router, pages = APIRouter(prefix="/v1/rag", tags=["documents"]), _Pages(services)
-    admin = [Depends(Access(services.keys).admin_only)]
-    form = form_schema(FormBody, "The documents; a file's name, with its folders, is its id.", MAX_DOCUMENTS)
-    router.post(
-        "/documents", response_model=None, openapi_extra=body_of(IngestBody, form), responses=_ingest_answers()
-    )(pages.ingest)
-    router.get("/documents", response_model=shown(DocumentList), responses=_IN_COLLECTION)(pages.documents)
-    router.delete("/documents/{document_id:path}", response_model=shown(DeletedDocument), responses=_REMOVE)(
-        pages.remove
-    )
-    router.get("/search", response_model=shown(SearchResult), responses=_IN_COLLECTION)(pages.search)
-    router.get("/collections", response_model=shown(CollectionList), responses=errors(*_ANY))(pages.collections)
-    router.delete("/collections/{name}", dependencies=admin, response_model=shown(DeletedCollection), responses=_DROP)(
-        pages.drop
-    )
-    return router
 
 
 def _ingest_answers() -> dict[int | str, dict[str, Any]]:
@@ -84,116 +69,128 @@ def _ingest_answers() -> dict[int | str, dict[str, Any]]:
     return {status: {"model": IngestReport, "description": meaning} for status, meaning in landed.items()} | told
 
 
-class _Pages:
-    """One method for each page."""
+@router.post("/documents", response_model=None, openapi_extra=body_of(IngestBody, _FORM), responses=_ingest_answers())
+async def ingest(request: Request) -> JSONResponse:
+    """Take documents in, as JSON or as the files of a form.
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    Answers when a search finds them. What is sent again under its id replaces what was there, all at once; the same
+    bytes again change nothing.
+    """
+    services = services_of(request)
+    node = _node(services)
+    max_bytes = int(services.settings.rag.max_request_mb * 1_000_000)
+    sent = await (read_files if is_form(request) else read_json)(request, max_bytes)
+    owner = _owner(request, sent.owner)
+    report = report_object(await node.ingest(sent.documents, _named(services, sent.collection), owner))
+    if len(report["errors"]) == len(sent.documents):
+        return _none_landed(report, sent)
+    return JSONResponse(report, 207 if report["errors"] else 200)
 
-    async def ingest(self, request: Request) -> JSONResponse:
-        """Take documents in, as JSON or as the files of a form.
 
-        Answers when a search finds them. What is sent again under its id replaces what was there, all at once; the same
-        bytes again change nothing.
-        """
-        node = self._node
-        max_bytes = int(self._services.settings.rag.max_request_mb * 1_000_000)
-        sent = await (read_files if is_form(request) else read_json)(request, max_bytes)
-        owner = _owner(request, sent.owner)
-        report = report_object(await node.ingest(sent.documents, self._named(sent.collection), owner))
-        if len(report["errors"]) == len(sent.documents):
-            return _none_landed(report, sent)
-        return JSONResponse(report, 207 if report["errors"] else 200)
+@router.get("/documents", response_model=shown(DocumentList), responses=_IN_COLLECTION)
+async def documents(
+    request: Request,
+    collection: Collection = None,
+    owner: Owner = None,
+    limit: Annotated[int, Query(ge=1, le=_MAX_PAGE, description="Documents on a page.")] = 100,
+    after: Annotated[str | None, Query(max_length=512, description="Id of a document: those behind it.")] = None,
+) -> dict[str, Any]:
+    """List the documents of a collection that the key may see, by their ids."""
+    services = services_of(request)
+    found = await _node(services).documents(_named(services, collection), _owner(request, owner), limit + 2, after)
+    last = limit
+    if len(found) > limit and found[limit].document_id == found[limit - 1].document_id:
+        last += 1  # everybody's and the key's own, which `after` cannot tell apart
+    page = [document_object(info) for info in found[:last]]
+    return {"object": "list", "has_more": len(found) > last, "data": page}
 
-    async def documents(
-        self,
-        request: Request,
-        collection: Collection = None,
-        owner: Owner = None,
-        limit: Annotated[int, Query(ge=1, le=_MAX_PAGE, description="Documents on a page.")] = 100,
-        after: Annotated[str | None, Query(max_length=512, description="Id of a document: those behind it.")] = None,
-    ) -> dict[str, Any]:
-        """List the documents of a collection that the key may see, by their ids."""
-        found = await self._node.documents(self._named(collection), _owner(request, owner), limit + 2, after)
-        last = limit
-        if len(found) > limit and found[limit].document_id == found[limit - 1].document_id:
-            last += 1  # everybody's and the key's own, which `after` cannot tell apart
-        page = [document_object(info) for info in found[:last]]
-        return {"object": "list", "has_more": len(found) > last, "data": page}
 
-    async def remove(
-        self,
-        request: Request,
-        document_id: Annotated[str, Path(description="Id of the document; it may hold slashes.")],
-        collection: Collection = None,
-        owner: Owner = None,
-    ) -> dict[str, Any]:
-        """Delete one document, its bytes included."""
-        named = self._named(collection)
-        if not await self._node.remove(named, document_id, _owner(request, owner)):
-            raise NotFound(
-                f"Collection {named!r} has no document {document_id[:80]!r} that this key may delete.",
-                "document_id",
-                "document_not_found",
-            )
-        return {"object": "rag.document", "id": document_id, "collection": named, "deleted": True}
-
-    async def search(
-        self,
-        request: Request,
-        q: Annotated[str, Query(min_length=1, max_length=8192, description="The question.")],
-        collection: Collection = None,
-        owner: Owner = None,
-        limit: Annotated[int | None, Query(ge=1, le=50, description="Most passages; default: `rag.limit`.")] = None,
-        mode: Annotated[SearchMode | None, Query(description="Default: `rag.mode`.")] = None,
-        rerank: Annotated[bool | None, Query(description="Default: `rag.rerank`.")] = None,
-        where: Annotated[
-            Sequence[str], Query(max_length=16, description="`name:value` of the metadata that a document must have.")
-        ] = (),
-    ) -> dict[str, Any]:
-        """Find the passages that fit a question best.
-
-        No model answers, so nothing is billed.
-        """
-        if not q.strip():
-            raise RequestError("q is blank; ask something.", "q", "invalid_value")
-        rag, named = self._services.settings.rag, self._named(collection)
-        search = Search(
-            text=q,
-            collection=named,
-            key_id=_owner(request, owner),
-            limit=rag.limit if limit is None else limit,
-            mode=mode or rag.mode,
-            where=_conditions(where),
-            rerank=rag.rerank if rerank is None else rerank,
+@router.delete("/documents/{document_id:path}", response_model=shown(DeletedDocument), responses=_REMOVE)
+async def remove(
+    request: Request,
+    document_id: Annotated[str, Path(description="Id of the document; it may hold slashes.")],
+    collection: Collection = None,
+    owner: Owner = None,
+) -> dict[str, Any]:
+    """Delete one document, its bytes included."""
+    services = services_of(request)
+    named = _named(services, collection)
+    if not await _node(services).remove(named, document_id, _owner(request, owner)):
+        raise NotFound(
+            f"Collection {named!r} has no document {document_id[:80]!r} that this key may delete.",
+            "document_id",
+            "document_not_found",
         )
-        return search_object(named, await self._retrieved(search))
+    return {"object": "rag.document", "id": document_id, "collection": named, "deleted": True}
 
-    async def collections(self, request: Request, owner: Owner = None) -> dict[str, Any]:
-        """List the collections in which the key may see something."""
-        found = await self._node.collections(_owner(request, owner))
-        return {"object": "list", "data": [collection_object(info) for info in found]}
 
-    async def drop(self, name: Annotated[str, Path(description="Of the collection.")]) -> dict[str, Any]:
-        """Delete a collection with everybody's documents."""
-        await self._node.drop(name)
-        return {"object": "rag.collection", "name": name, "deleted": True}
+@router.get("/search", response_model=shown(SearchResult), responses=_IN_COLLECTION)
+async def search(
+    request: Request,
+    q: Annotated[str, Query(min_length=1, max_length=8192, description="The question.")],
+    collection: Collection = None,
+    owner: Owner = None,
+    limit: Annotated[int | None, Query(ge=1, le=50, description="Most passages; default: `rag.limit`.")] = None,
+    mode: Annotated[SearchMode | None, Query(description="Default: `rag.mode`.")] = None,
+    rerank: Annotated[bool | None, Query(description="Default: `rag.rerank`.")] = None,
+    where: Annotated[
+        Sequence[str], Query(max_length=16, description="`name:value` of the metadata that a document must have.")
+    ] = (),
+) -> dict[str, Any]:
+    """Find the passages that fit a question best.
 
-    async def _retrieved(self, search: Search) -> Retrieval:
-        """A lost replica is asked for once more, as a pattern does it for a query."""
-        for _ in range(2):
-            with suppress(ReplicaLost):
-                return await self._node.retrieve(search)
-        raise RetrieverError("The retriever lost the replica that was answering, twice; try again.")
+    No model answers, so nothing is billed.
+    """
+    services = services_of(request)
+    if not q.strip():
+        raise RequestError("q is blank; ask something.", "q", "invalid_value")
+    rag, named = services.settings.rag, _named(services, collection)
+    search = Search(
+        text=q,
+        collection=named,
+        key_id=_owner(request, owner),
+        limit=rag.limit if limit is None else limit,
+        mode=mode or rag.mode,
+        where=_conditions(where),
+        rerank=rag.rerank if rerank is None else rerank,
+    )
+    return search_object(named, await _retrieved(services, search))
 
-    @property
-    def _node(self) -> DocumentsNode:
-        if self._services.documents is None:
-            raise NotFound("This server has no retriever; set rag.enabled, or serve the graph `rag`.", None)
-        return self._services.documents
 
-    def _named(self, collection: str | None) -> str:
-        return self._services.settings.rag.collection if collection is None else collection
+@router.get("/collections", response_model=shown(CollectionList), responses=errors(*_ANY))
+async def collections(request: Request, owner: Owner = None) -> dict[str, Any]:
+    """List the collections in which the key may see something."""
+    services = services_of(request)
+    found = await _node(services).collections(_owner(request, owner))
+    return {"object": "list", "data": [collection_object(info) for info in found]}
+
+
+@router.delete(
+    "/collections/{name}", dependencies=[Depends(admin_key)], response_model=shown(DeletedCollection), responses=_DROP
+)
+async def drop(request: Request, name: Annotated[str, Path(description="Of the collection.")]) -> dict[str, Any]:
+    """Delete a collection with everybody's documents."""
+    services = services_of(request)
+    await _node(services).drop(name)
+    return {"object": "rag.collection", "name": name, "deleted": True}
+
+
+async def _retrieved(services: Services, search: Search) -> Retrieval:
+    """A lost replica is asked for once more, as a pattern does it for a query."""
+    for _ in range(2):
+        with suppress(ReplicaLost):
+            return await _node(services).retrieve(search)
+    raise RetrieverError("The retriever lost the replica that was answering, twice; try again.")
+
+
+def _node(services: Services) -> DocumentsNode:
+    if services.documents is None:
+        raise NotFound("This server has no retriever; set rag.enabled, or serve the graph `rag`.", None)
+    return services.documents
+
+
+def _named(services: Services, collection: str | None) -> str:
+    return services.settings.rag.collection if collection is None else collection
 
 
 def _owner(request: Request, owner: str | None) -> str | None:
