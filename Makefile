@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SERVES := $(VENV)/.serves
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-UNIT := $(BIN)/pytest -q -n 2 --dist loadfile tests/unit
+UNIT := $(BIN)/pytest -q -n 2 --dist loadfile -p no:schemathesis -p no:langsmith_plugin tests/unit
 DEMO_MODELS := smollm2-135m-instruct qwen2.5-coder-0.5b-instruct all-minilm-l6-v2
 
 .PHONY: help setup models serve docs test test-cluster test-unit lint typecheck format bench clean

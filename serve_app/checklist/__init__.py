@@ -4,6 +4,9 @@
     checks.py    the table of checks; further ones come through the entry point `headrace.checks`
     facts.py     what a check may look at
     records.py   what was done and measured before: load tests, chaos runs, backups, rehearsals
+    reports.py   what trainer and gate left beside an adapter's weights
+    keys.py      who may ask
+    prometheus.py, grafana.py   what those two know of the deployment
     run.py       all checks, under a profile
     render.py    the items as JSON and as JUnit XML
     areas/       the checks, a file for each area

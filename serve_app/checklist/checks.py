@@ -14,7 +14,7 @@ from serve_app.core import ConfigError
 ENTRY_POINT = "headrace.checks"
 """Group of entry points of other packages: each names a ChecksTable."""
 InDemo = Literal["same", "warn", "skip"]
-"""What a failure is under the profile `demo`: the same, a warning, or nothing to look at."""
+"""What a failure is under the profile `demo`: the same, a warning, or, like a warning, nothing that is asked there."""
 
 Look = Callable[[Facts], Awaitable[Finding]]
 
@@ -72,7 +72,10 @@ CHECKS = ChecksTable()
 
 
 def all_checks() -> list[Check]:
-    """Headrace's own by area, then those of other packages. Raises ConfigError for an entry point that is no table."""
+    """Headrace's own by area, then those of other packages.
+
+    Raises ConfigError for an entry point that is no table, and for an id that is taken.
+    """
     from serve_app.checklist import areas
 
     assert areas
@@ -87,5 +90,10 @@ def all_checks() -> list[Check]:
             ) from error
         if not isinstance(table, ChecksTable):
             raise ConfigError(f"The checks {entry.name!r} ({entry.value}) are no serve_app.checklist.ChecksTable.")
+        taken = {check.id for check in checks} & {check.id for check in table}
+        if taken:
+            raise ConfigError(
+                f"The checks {entry.name!r} ({entry.value}) bring another {min(taken)!r}; give it an id of its own."
+            )
         checks.extend(table)
     return checks

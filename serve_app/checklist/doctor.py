@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -19,9 +20,13 @@ from serve_app.catalogue.cache import ready_files
 from serve_app.checklist.item import Finding
 from serve_app.checklist.machines import this_machine
 from serve_app.config import Settings
+from serve_app.config.nodes import check_server_keys
+from serve_app.core import ConfigError
 
 _GIB = 2**30
-_LEAST_MEMORY, _LEAST_DISK = 6 * _GIB, 4 * _GIB
+_LEAST_MEMORY, _LEAST_WITHOUT_MODELS, _LEAST_DISK = 6 * _GIB, 3 * _GIB, 4 * _GIB
+_CONTAINER = Path("/sys/fs/cgroup/memory.max")
+"""Where a container's limit stands; `max`, or no such file: there is none."""
 _LEAST_SHARED = _GIB // 4
 _LEAST_FILES, _ENOUGH_FILES = 4096, 65_536
 _PACKAGES = ("ray", "torch", "transformers", "onnxruntime", "fastapi")
@@ -49,6 +54,8 @@ def examine(settings: Settings) -> list[Symptom]:
         "gpu": _gpu,
         "compiler": _compiler,
         "models": _models,
+        "documents": _documents,
+        "keys of servers": _server_keys,
     }
     return [Symptom(name, look(settings)) for name, look in looks.items()]
 
@@ -82,13 +89,31 @@ def _cores(settings: Settings) -> Finding:
 
 
 def _memory(settings: Settings) -> Finding:
-    memory = psutil.virtual_memory()
-    said = f"{memory.available / _GIB:.1f} of {memory.total / _GIB:.1f} GiB are free."
-    if memory.available < _LEAST_MEMORY:
-        return Finding.fail(
-            said, f"Free {_LEAST_MEMORY // _GIB} GiB: the demo's two models, Ray and the nodes take it."
+    memory, limit = psutil.virtual_memory(), _container_limit()
+    total, available = (
+        (memory.total, memory.available)
+        if limit is None
+        else (
+            min(memory.total, limit),
+            min(memory.available, limit),
         )
+    )
+    said = f"{available / _GIB:.1f} of {total / _GIB:.1f} GiB are free."
+    runs_models = any(node.engine in ("local", "vllm") for node in (settings.specialists, settings.fallback))
+    least = _LEAST_MEMORY if runs_models else _LEAST_WITHOUT_MODELS
+    if available < least:
+        what = "two small models, Ray and the nodes" if runs_models else "Ray and the nodes"
+        return Finding.fail(said, f"Free {least // _GIB} GiB: {what} take it.")
     return Finding.good(said)
+
+
+def _container_limit() -> int | None:
+    """Bytes that the container may use; None: it may use all that there is."""
+    try:
+        text = _CONTAINER.read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+    return int(text) if text.isdecimal() else None
 
 
 def _shared_memory(settings: Settings) -> Finding:
@@ -158,3 +183,21 @@ def _models(settings: Settings) -> Finding:
     if not wanted:
         return Finding.not_applicable("The settings name no model of the catalogue.")
     return Finding.good(f"{', '.join(wanted)} are here.")
+
+
+def _documents(settings: Settings) -> Finding:
+    if not settings.rag.enabled:
+        return Finding.not_applicable("rag.enabled is false.")
+    if find_spec("lancedb") is None:
+        return Finding.fail("What keeps documents is not installed.", "Install it: pip install 'headrace[rag]'.")
+    return Finding.good("What keeps documents is installed.")
+
+
+def _server_keys(settings: Settings) -> Finding:
+    try:
+        num_keys = check_server_keys({"specialists": settings.specialists, "fallback": settings.fallback})
+    except ConfigError as error:
+        return Finding.fail(str(error), "Set that environment variable before the start.")
+    if num_keys == 0:
+        return Finding.not_applicable("No server of others is asked with a key.")
+    return Finding.good(f"{num_keys} are set in the environment.")

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from serve_app.adapters import AdapterSpec, load, shipped
+from serve_app.checklist.grafana import Grafana
+from serve_app.checklist.keys import KeyFacts, of_database, of_server, of_settings
 from serve_app.checklist.machines import Machine, this_machine
 from serve_app.checklist.prometheus import Prometheus
 from serve_app.checklist.records import Records
+from serve_app.checklist.reports import Gate, Metrics, read_report
 from serve_app.config import Settings
-from serve_app.core import AdapterError, DataError, LedgerError
+from serve_app.core import AdapterError
 from serve_app.router.artifact import Record as RouterRecord
 from serve_app.router.artifact import read_record
 from serve_app.router.domain import shipped as shipped_router
@@ -26,18 +27,23 @@ Page = Callable[[str], Awaitable[dict[str, Any]]]
 """A path of the running server, such as `/v1/status` -> the JSON object there. Raises HeadraceError."""
 
 
-@dataclass(frozen=True, slots=True)
 class AdapterFacts:
     """An adapter of the settings as it lies on disk."""
 
-    name: str
-    spec: AdapterSpec | None
-    """None: it cannot be read; `error` says why."""
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    """`metrics.json` of whoever trained it with Headrace; empty: there is none."""
-    gate: Mapping[str, Any] = field(default_factory=dict)
-    """`gate.json`, which `headrace distill` writes; empty: there is none."""
-    error: str = ""
+    def __init__(self, name: str, folder: Path, spec: AdapterSpec | None, error: str = "") -> None:
+        """`spec` None: it cannot be read, and `error` says why."""
+        self.name, self.spec, self.error = name, spec, error
+        self._folder = folder
+
+    @cached_property
+    def metrics(self) -> Metrics | None:
+        """Of whoever trained it with Headrace; None: there are none. Raises DataError where they are damaged."""
+        return read_report(self._folder / "metrics.json", Metrics)
+
+    @cached_property
+    def gate(self) -> Gate | None:
+        """What `headrace distill` found; None: it was not asked. Raises DataError where the file is damaged."""
+        return read_report(self._folder / "gate.json", Gate)
 
 
 class Server:
@@ -65,12 +71,17 @@ class Facts:
         server: Server | None = None,
         settings_file: Path | None = None,
     ) -> None:
-        """`folder`: what relative paths of the settings start from. `settings_file` None: a packaged profile."""
+        """`folder`: what relative paths of the settings start from.
+
+        `settings_file` None: a packaged profile, or a replica that was sent its settings.
+        """
         self.settings, self.profile, self.folder, self.server = settings, profile, folder, server
         self.settings_file = settings_file
-        self.records = Records(folder / settings.checklist.records)
+        self.records = Records(self.path(settings.checklist.records))
         self.prometheus = Prometheus(settings.checklist.prometheus_url)
+        self.grafana = Grafana(settings.checklist.grafana_url, settings.checklist.grafana_token)
         self._totals: dict[float, Mapping[str, Any] | None] = {}
+        self._keys: KeyFacts | None = None
 
     @cached_property
     def machines(self) -> tuple[Machine, ...]:
@@ -84,20 +95,37 @@ class Facts:
         return tuple(self._adapter(name) for name in self.settings.adapters)
 
     @cached_property
-    def router_record(self) -> RouterRecord | None:
-        """The router's labels, floor and card; None: its folder cannot be read."""
-        try:
-            return read_record(self._router_folder)
-        except DataError:
-            return None
-
-    @property
-    def _router_folder(self) -> Path:
+    def router_record(self) -> RouterRecord:
+        """The router's labels, floor and card. Raises DataError where its folder cannot be read."""
         artifact = self.settings.router.artifact
-        return shipped_router() if artifact == "shipped" else self.folder / artifact
+        return read_record(shipped_router() if artifact == "shipped" else self.path(artifact))
+
+    def path(self, text: str) -> Path:
+        """Where a path of the settings leads."""
+        return self.folder / Path(text).expanduser()
+
+    async def keys(self) -> KeyFacts:
+        """Of the settings; beside them of the running server, else of the database. Raises HeadraceError."""
+        if self._keys is None:
+            if self.server is not None:
+                self._keys = of_server(self.settings, (await self.server.get("/v1/status"))["viewer"])
+            else:
+                url = self._database()
+                self._keys = of_settings(self.settings) if url is None else await of_database(self.settings, url)
+        return self._keys
+
+    def _database(self) -> str | None:
+        """The ledger's database; None: a file that is not written yet. Raises ConfigError for what is no database."""
+        from serve_app.store import store_url
+
+        url = store_url(self.settings.ledger.url)
+        if url.get_backend_name() != "sqlite":
+            return self.settings.ledger.url
+        file = self.path(str(url.database))
+        return str(file) if file.exists() else None
 
     async def totals(self, days: float) -> Mapping[str, Any] | None:
-        """Sums over the latest days, as `/v1/ledger/stats` has them; None: there is no ledger to read.
+        """Sums over the latest days, as `/v1/ledger/stats` has them; None: there is no ledger yet.
 
         Of the running server, else of the database that the settings name. Raises HeadraceError.
         """
@@ -109,31 +137,24 @@ class Facts:
     async def _stats(self, days: float) -> dict[str, Any] | None:
         if self.server is not None:
             return await self.server.get(f"/v1/ledger/stats?since={days:g}d")
+        url = self._database()
+        if url is None:
+            return None
         from serve_app.ledger import SqlLedger
 
-        ledger = SqlLedger(self.settings.ledger.url, read_only=True)
+        ledger = SqlLedger(url, read_only=True)
         try:
             await ledger.open()
             return await ledger.stats(time.time() - days * 86_400, None, ())
-        except LedgerError:
-            return None
         finally:
             await ledger.close()
 
     def _adapter(self, name: str) -> AdapterFacts:
         path = self.settings.adapters[name].path
+        folder = self.path(path)
         try:
-            folder = shipped(path.removeprefix("shipped:")) if path.startswith("shipped:") else self.folder / path
-            spec = load(folder, name)
+            if path.startswith("shipped:"):
+                folder = shipped(path.removeprefix("shipped:"))
+            return AdapterFacts(name, folder, load(folder, name))
         except AdapterError as error:
-            return AdapterFacts(name, None, error=str(error))
-        return AdapterFacts(name, spec, _report(folder / "metrics.json"), _report(folder / "gate.json"))
-
-
-def _report(file: Path) -> Mapping[str, Any]:
-    """Empty where there is none, and for a file that is no JSON object."""
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+            return AdapterFacts(name, folder, None, str(error))

@@ -17,18 +17,17 @@ class Prometheus:
         self._url = url
 
     async def scraped(self, fix: str) -> Finding:
-        """Whether it has series of ours."""
-        names = await self._data("/api/v1/label/__name__/values")
-        if isinstance(names, Finding):
-            return names
-        ours = [name for name in names if str(name).removeprefix("ray_").startswith(_PREFIX)]
-        if not ours:
-            return Finding.fail(f"{self._url} has no series of Headrace.", fix)
-        return Finding.good(f"{self._url} has {len(ours)} series of Headrace.")
+        """Whether it has series of ours now: those that were scraped within its look-back, five minutes as a rule."""
+        data = await self._data("/api/v1/query", query=f'count({{__name__=~"(ray_)?{_PREFIX}.+"}})')
+        if isinstance(data, Finding):
+            return data
+        if not data["result"]:
+            return Finding.fail(f"{self._url} collects no series of Headrace now.", fix)
+        return Finding.good(f"{self._url} collects {data['result'][0]['value'][1]} series of Headrace.")
 
     async def alerts(self, fix: str) -> Finding:
         """Whether it has alert rules of ours, and whether one fires."""
-        data = await self._data("/api/v1/rules?type=alert")
+        data = await self._data("/api/v1/rules", type="alert")
         if isinstance(data, Finding):
             return data
         rules = [rule for group in data["groups"] for rule in group["rules"] if _PREFIX in str(rule.get("query", ""))]
@@ -41,7 +40,7 @@ class Prometheus:
             )
         return Finding.good(f"{len(rules)} alerts are loaded, and none fires.")
 
-    async def _data(self, path: str) -> Any:
+    async def _data(self, path: str, **params: str) -> Any:
         """The `data` of an answer, or a finding that says why there is none."""
         import httpx
 
@@ -49,7 +48,7 @@ class Prometheus:
             return Finding.fail("Nobody says where a Prometheus is.", "Set checklist.prometheus_url.")
         try:
             async with httpx.AsyncClient(timeout=_TIMEOUT_S) as http:
-                answer = await http.get(self._url.rstrip("/") + path)
+                answer = await http.get(self._url.rstrip("/") + path, params=params)
                 return answer.raise_for_status().json()["data"]
         except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError) as error:
             said = f"{self._url} does not answer as a Prometheus does ({type(error).__name__})."

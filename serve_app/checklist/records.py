@@ -66,6 +66,8 @@ def _read(file: Path, kind: RecordKind) -> Record:
         at_s, figures = float(raw["at_s"]), raw["figures"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{file} is no record ({type(error).__name__}); delete it, or write it again.") from error
+    if not 0 <= at_s <= time.time() + _DAY_S:  # milliseconds, or a clock that is wrong
+        raise DataError(f"{file} is no record: `at_s`, seconds since the epoch, is no time that has been.")
     if not isinstance(figures, dict):
         raise DataError(f"{file} is no record: `figures` must be an object; delete it, or write it again.")
     return Record(kind, at_s, figures)

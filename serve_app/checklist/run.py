@@ -23,7 +23,7 @@ async def run(facts: Facts, checks: Iterable[Check] | None = None) -> list[Item]
 
 async def _item(check: Check, facts: Facts) -> Item:
     try:
-        finding = await check.look(facts)
+        finding = _checked(await check.look(facts))
     except HeadraceError as error:
         finding = Finding.fail(f"It could not be looked at: {error}", "Mend that, and check again.")
     except Exception as error:  # one check that breaks must not hide the others
@@ -31,15 +31,22 @@ async def _item(check: Check, facts: Facts) -> Item:
         finding = Finding.fail(
             f"The check itself broke ({type(error).__name__}: {error}).", "Report it to its authors."
         )
-    if finding.status == "fail" and facts.profile == "demo":
+    if facts.profile == "demo":
         finding = _in_demo(check, finding)
     return Item(check.id, check.area, check.title, finding.status, finding.evidence, finding.fix)
 
 
+def _checked(found: object) -> Finding:
+    """Checks of other packages are not type-checked here. Raises TypeError."""
+    if not isinstance(found, Finding):
+        raise TypeError(f"it gave {found!r} in the place of a Finding")
+    return found
+
+
 def _in_demo(check: Check, finding: Finding) -> Finding:
-    if check.in_demo == "warn":
+    if check.in_demo == "warn" and finding.status == "fail":
         return Finding.warn(finding.evidence, finding.fix)
-    if check.in_demo == "skip":
+    if check.in_demo == "skip" and finding.status in ("fail", "warn"):
         return Finding.not_applicable(f"Not asked of a demonstration. {finding.evidence}")
     return finding
 

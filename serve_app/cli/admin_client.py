@@ -89,7 +89,8 @@ class AdminClient:
     def _told(self, answer: httpx.Response) -> dict[str, Any]:
         try:
             body = answer.json()
-            if isinstance(body, dict) and (answer.is_success or "errors" in body):
+            tells = answer.is_success or "errors" in body or "nodes" in body  # of documents, and of what is not ready
+            if isinstance(body, dict) and tells:
                 return body
             message = str(body["error"]["message"])
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):

@@ -77,8 +77,8 @@ def record(
     if figures is None and note is None:
         raise typer.BadParameter("say what was done: --figures FILE, --note TEXT, or both", param_hint="--note")
     body = (_figures(figures) if figures else {}) | ({"note": note} if note else {})
-    settings, folder, _ = _read(config)
-    records = Records(folder / settings.checklist.records)
+    settings, _ = _read(config)
+    records = Records(Path.cwd() / Path(settings.checklist.records).expanduser())
     typer.echo(f"{records.write(found, body)} is written.")
 
 
@@ -102,28 +102,41 @@ def _facts(profile: Literal["demo", "production"], config: str | None, url: str 
 
     server = None
     if url is not None:
-        client = AdminClient(url, key)
+        client = AdminClient(_address(url), key)
 
         async def page(path: str) -> dict[str, Any]:
             return await asyncio.to_thread(client.get, path)
 
         server = Server(page)
-    settings, folder, file = _read(config)
-    return Facts(settings, profile, folder, server, file)
+    settings, file = _read(config)
+    return Facts(settings, profile, Path.cwd(), server, file)
 
 
-def _read(config: str | None) -> tuple[Settings, Path, Path | None]:
-    """The settings, what their relative paths start from, and their file; None: they are a packaged profile.
+def _address(url: str) -> str:
+    """Once for all checks. Raises typer.BadParameter."""
+    import httpx
 
-    Paths start from the file's folder, or for a packaged profile from the working directory.
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL()
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise typer.BadParameter(f"{url!r} is no address of a server; write http://HOST:PORT.", param_hint="--url")
+    return url
+
+
+def _read(config: str | None) -> tuple[Settings, Path | None]:
+    """The settings, and their file; None: they are a packaged profile.
+
+    Their relative paths start from the working directory, as they do for `headrace serve`.
     """
     from serve_app.config import load, profiles
     from serve_app.config.load import config_path
 
     path = config_path(config)
     if path in profiles().values():
-        return load(config), Path.cwd(), None
-    return load(config), path.resolve().parent, path
+        return load(config), None
+    return load(config), path
 
 
 def _figures(file: Path) -> dict[str, Any]:

@@ -33,12 +33,13 @@ def serve(
 ) -> None:
     """Run a graph on this machine until Ctrl-C; fetches models that are missing."""
     from serve_app.config import config_path, load
+    from serve_app.config.nodes import check_server_keys
 
     path = config_path(config).absolute()
     settings = load(str(path))
     if graph not in (known := _graphs()):
         raise ConfigError(f"There is no graph {graph!r}; choose {', '.join(known)}.")
-    _check_api_keys(graph, settings)
+    check_server_keys(_nodes(graph, settings))  # replicas here inherit this environment
     _check_documents(graph, settings)
     _check_port(settings.gateway.host, port or settings.gateway.port)
     _pull_missing(_models(graph, settings))
@@ -88,19 +89,6 @@ def _nodes(graph: str, settings: "Settings") -> "dict[str, NodeSettings]":
     """The engine nodes of the graph, by their section of the settings."""
     nodes = {"specialists": settings.specialists}
     return nodes if graph in ("router", "multi_lora") else nodes | {"fallback": settings.fallback}
-
-
-def _check_api_keys(graph: str, settings: "Settings") -> None:
-    """Replicas on this machine inherit this environment. Raises ConfigError where a server's key is not in it."""
-    from serve_app.endpoints import key_of
-
-    for section, node in _nodes(graph, settings).items():
-        for server in node.remote.servers if node.remote else ():
-            if server.api_key_env:
-                try:
-                    key_of(server.api_key_env)
-                except ConfigError as error:
-                    raise ConfigError(f"{section}.remote.servers, {server.model}, api_key_env: {error}") from error
 
 
 def _check_documents(graph: str, settings: "Settings") -> None:

@@ -1,6 +1,6 @@
 """What `headrace check` holds a deployment to."""
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from serve_app.config.section import Section
 
@@ -32,9 +32,14 @@ class ChecklistSettings(Section):
         default_factory=dict, description="Adapter name, or `router`, -> the files that it was made from."
     )
     machines: tuple[MachineSettings, ...] = Field(
-        (), description="Kinds of machine that replicas may lie on. None: it is not checked that they fit."
+        (), description="Kinds of machine that replicas may lie on. None: nobody can say whether they fit."
     )
     prometheus_url: str | None = Field(None, description="Of the Prometheus that collects the figures.")
+    grafana_url: str | None = Field(None, description="Of the Grafana that shows them.")
+    grafana_token: SecretStr | None = Field(
+        None,
+        description="Of a service account there that may view dashboards. Unset: it is asked as anybody.",
+    )
     max_calibration_days: float = Field(90, gt=0, description="Oldest calibration of the cascade.")
     max_record_days: float = Field(90, gt=0, description="Oldest load test, chaos run or rehearsal that counts.")
     max_backup_days: float = Field(2, gt=0, description="Oldest backup of the ledger.")

@@ -1,6 +1,6 @@
 """How much of a machine each Serve deployment takes, and between which bounds it scales."""
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -15,7 +15,10 @@ class DeploymentSettings(Section):
     """Resources and autoscaling bounds of one deployment."""
 
     num_cpus: float = Field(
-        1.0, ge=0, description="CPU cores of a replica; its torch threads are max(1, floor of this)."
+        1.0,
+        ge=0,
+        description="CPU cores of a replica; its torch threads are max(1, floor of this). Default of gateway, router "
+        "and retriever 0.2, of fallback 0.5, of ledger 0.1.",
     )
     num_gpus: float = Field(0.0, ge=0, description="Fraction of a GPU (or GPUs) of a replica.")
     min_replicas: int = Field(1, ge=0, description="Fewest replicas.")
@@ -60,15 +63,36 @@ class DeploymentSettings(Section):
         return max(1, int(self.num_cpus))
 
 
+_NUM_CPUS = {"gateway": 0.2, "router": 0.2, "retriever": 0.2, "specialists": 1.0, "fallback": 0.5, "ledger": 0.1}
+"""Cores of a replica where the settings name none: together they fit a machine of two."""
+
+
+def _of(name: str) -> DeploymentSettings:
+    return DeploymentSettings(num_cpus=_NUM_CPUS[name])
+
+
 class DeploymentsSettings(Section):
     """One entry per deployment of the graph."""
 
-    gateway: DeploymentSettings = Field(DeploymentSettings(num_cpus=0.2), description="HTTP ingress and patterns.")
-    router: DeploymentSettings = Field(DeploymentSettings(num_cpus=0.2), description="Domain classifier.")
-    retriever: DeploymentSettings = Field(DeploymentSettings(num_cpus=0.2), description="Search in documents.")
-    specialists: DeploymentSettings = Field(DeploymentSettings(num_cpus=1), description="Small base with its adapters.")
-    fallback: DeploymentSettings = Field(DeploymentSettings(num_cpus=0.5), description="The large model.")
-    ledger: DeploymentSettings = Field(DeploymentSettings(num_cpus=0.1), description="The one writer of the accounts.")
+    gateway: DeploymentSettings = Field(_of("gateway"), description="HTTP ingress and patterns.")
+    router: DeploymentSettings = Field(_of("router"), description="Domain classifier.")
+    retriever: DeploymentSettings = Field(_of("retriever"), description="Search in documents.")
+    specialists: DeploymentSettings = Field(_of("specialists"), description="Small base with its adapters.")
+    fallback: DeploymentSettings = Field(_of("fallback"), description="The large model.")
+    ledger: DeploymentSettings = Field(_of("ledger"), description="The one writer of the accounts.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_cores(cls, given: Any) -> Any:
+        """A section that sets something else keeps its deployment's own number of cores."""
+        if not isinstance(given, dict):
+            return given
+        return {
+            name: {"num_cpus": _NUM_CPUS[name], **section}
+            if name in _NUM_CPUS and isinstance(section, dict)
+            else section
+            for name, section in given.items()
+        }
 
     @model_validator(mode="after")
     def _one_writer(self) -> Self:

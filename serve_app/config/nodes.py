@@ -1,6 +1,7 @@
 """Which model each engine node runs, and how much of it at once."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Self
 
@@ -8,6 +9,8 @@ from pydantic import Field, field_validator, model_validator
 
 from serve_app.config.remote import RemoteSettings
 from serve_app.config.section import Section
+from serve_app.core import ConfigError
+from serve_app.endpoints import key_of
 
 ADAPTER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 """What an adapter may be called, as a whole; it is also a model name and a folder name."""
@@ -132,3 +135,20 @@ class AdapterSource(Section):
     base_override: bool = Field(
         False, description="Accept an adapter made for another base, unverified; its shapes must fit all the same."
     )
+
+
+def check_server_keys(nodes: Mapping[str, NodeSettings]) -> int:
+    """How many servers of others get a key, for each of which the environment variable is set here.
+
+    `nodes`: by their section of the settings. Raises ConfigError, which names the server, where one is not set.
+    """
+    servers = [
+        (name, server) for name, node in nodes.items() for server in (node.remote.servers if node.remote else ())
+    ]
+    asked = [(name, server.model, server.api_key_env) for name, server in servers if server.api_key_env]
+    for name, model, variable in asked:
+        try:
+            key_of(variable)
+        except ConfigError as error:
+            raise ConfigError(f"{name}.remote.servers, {model}, api_key_env: {error}") from error
+    return len(asked)

@@ -39,7 +39,7 @@ def _section(prefix: str, model: type[BaseModel]) -> Iterator[str]:
         inner = _models_in(info.annotation)
         path = f"{prefix}.{name}" if prefix else name
         is_section = any(info.annotation in (one, one | None) for one in inner)
-        inside = path if is_section else f"{path}[]" if _is_list(info.annotation) else f"{path}.NAME"
+        inside = path if is_section else path + _inside(info.annotation)
         nested += [(inside, one) for one in inner]
         kind = "section" if is_section else _type_name(info.annotation)
         yield f"| `{path}` | {kind} | {_default(info, bool(inner))} | {info.description} |"
@@ -81,8 +81,20 @@ def _type_name(annotation: Any) -> str:
 
 
 def _is_list(annotation: Any) -> bool:
-    """Whether a file has a list there: a tuple of any length."""
-    return get_origin(annotation) is tuple and get_args(annotation)[1:] == (...,)
+    """Whether a file has a list there: a list, or a tuple of any length."""
+    origin = get_origin(annotation)
+    return origin is list or (origin is tuple and get_args(annotation)[1:] == (...,))
+
+
+def _inside(annotation: Any) -> str:
+    """What stands between a key and the keys of its entries.
+
+    >>> _inside(list[int]), _inside(dict[str, int]), _inside(dict[str, list[int]])
+    ('[]', '.NAME', '.NAME[]')
+    """
+    if _is_list(annotation):
+        return "[]"
+    return ".NAME[]" if get_origin(annotation) is dict and _is_list(get_args(annotation)[1]) else ".NAME"
 
 
 def _default(info: FieldInfo, has_own_table: bool) -> str:

@@ -40,7 +40,7 @@ class _File:
 
 
 def dashboard_routes() -> APIRouter:
-    """The page at /dashboard and the files it names, read once. Links are relative: a path prefix may precede it."""
+    """The page at /dashboard and its files, which this call reads. Links are relative: a path prefix may precede it."""
     router = APIRouter(include_in_schema=False)
     files = {path.name: _read(path) for path in sorted(_FOLDER.iterdir()) if path.suffix in _MEDIA_TYPES}
 

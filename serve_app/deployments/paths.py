@@ -39,7 +39,11 @@ def with_file_paths(settings: Settings) -> Settings:
     if cache.semantic.policy is not None:
         semantic = cache.semantic.model_copy(update={"policy": file_path(cache.semantic.policy)})
         cache = cache.model_copy(update={"semantic": semantic})
-    return settings.model_copy(update={"cascade": cascade, "cache": cache, "checklist": _anchored(settings.checklist)})
+    router = settings.router
+    if router.artifact != "shipped":
+        router = router.model_copy(update={"artifact": folder_path(router.artifact)})
+    anchored = {"cascade": cascade, "cache": cache, "router": router, "checklist": _anchored(settings.checklist)}
+    return settings.model_copy(update=anchored)
 
 
 def _anchored(settings: ChecklistSettings) -> ChecklistSettings:

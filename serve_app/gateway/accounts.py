@@ -38,14 +38,6 @@ def own_key(request: Request) -> str | None:
     return None if key is None or key.role == "admin" else str(key.key_id)
 
 
-async def _account(request: Request, name: str, param: str) -> dict[str, Any]:
-    account = await _read(request, lambda ledger: ledger.query(query_id_of(name)))
-    own = own_key(request)
-    if account is None or (own is not None and account["key_id"] != own):
-        raise NotFound(f"The ledger has no query {name[:80]!r}.", param, "query_not_found")
-    return account
-
-
 @router.get("/stats", response_model=shown(LedgerStats), responses=errors(*KEY_CODES, "invalid_value"))
 async def stats(
     request: Request,
@@ -95,6 +87,14 @@ async def query(
     is no query and has no account.
     """
     return await _account(request, query_id, "query_id")
+
+
+async def _account(request: Request, name: str, param: str) -> dict[str, Any]:
+    account = await _read(request, lambda ledger: ledger.query(query_id_of(name)))
+    own = own_key(request)
+    if account is None or (own is not None and account["key_id"] != own):
+        raise NotFound(f"The ledger has no query {name[:80]!r}.", param, "query_not_found")
+    return account
 
 
 async def _read(request: Request, work: Callable[[LedgerNode], Awaitable[T]]) -> T:

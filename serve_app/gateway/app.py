@@ -1,4 +1,8 @@
-"""Puts the gateway together. A function, not a module-level app: Ray Serve pickles what it finds at import."""
+"""Puts the gateway together.
+
+A function, not a module-level app: each replica has services of its own. Pages are of their modules, and find the
+services of the app that is asked.
+"""
 
 from collections.abc import Awaitable, Callable
 from functools import cache
@@ -14,10 +18,10 @@ from serve_app import __version__
 from serve_app.core import HeadraceError
 from serve_app.dashboard import dashboard_routes
 from serve_app.gateway import accounts, checklist, health, models, queries, status
-from serve_app.gateway.adapters import routes as adapters
-from serve_app.gateway.adapters import routing_pages as routing
+from serve_app.gateway.adapters import routes as adapter_pages
+from serve_app.gateway.adapters import routing_pages
 from serve_app.gateway.auth import admin_key, any_key
-from serve_app.gateway.documents import routes as documents
+from serve_app.gateway.documents import routes as document_pages
 from serve_app.gateway.errors import on_client_left, on_error, on_http_error, on_invalid_query_string
 from serve_app.gateway.limits import HeaderLimit
 from serve_app.gateway.openapi import TAGS, DescribedApp
@@ -55,11 +59,14 @@ def _app() -> DescribedApp:
 
 @cache
 def _pages() -> APIRouter:
-    """All pages, with who may call them; made once in a process, since FastAPI takes a millisecond for each."""
+    """All pages, with who may call them; made once in a process, since FastAPI takes milliseconds for each.
+
+    They go to an app by its `routes`: `include_router` would make each of them anew for every app.
+    """
     pages = APIRouter()
-    for part in (queries, models, accounts, status, documents):
+    for part in (queries, models, accounts, status, document_pages):
         pages.include_router(part.router, dependencies=[Depends(any_key)])
-    for part in (adapters, routing, checklist):
+    for part in (adapter_pages, routing_pages, checklist):
         pages.include_router(part.router, dependencies=[Depends(admin_key)])
     pages.include_router(health.router)
     pages.include_router(dashboard_routes())

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from serve_app.core import HeadraceError
-from serve_app.gateway.auth import Access
+from serve_app.gateway.auth import key_of
 from serve_app.gateway.error_codes import errors
 from serve_app.gateway.schemas.server import Health, Readiness
 from serve_app.gateway.schemas.shown import shown
@@ -47,7 +47,7 @@ async def readyz(request: Request) -> JSONResponse:
     purpose is `cold`, which is well.
     """
     services = services_of(request)
-    tells_why = await _may_know_why(Access(services.keys), request)
+    tells_why = await _may_know_why(services, request)
     nodes, journal = await _probed(services), _journal(services, tells_why)
     if not tells_why:
         nodes = {name: state if state in _WELL else "does not answer" for name, state in nodes.items()}
@@ -75,10 +75,10 @@ async def metrics(request: Request) -> Response:
     return Response(page, media_type=media_type)
 
 
-async def _may_know_why(access: Access, request: Request) -> bool:
+async def _may_know_why(services: Services, request: Request) -> bool:
     """Whether this is an admin key, or the server is known to be open."""
     try:
-        key = await access.key_of(request.headers.get("authorization", ""))
+        key = await key_of(services.keys, request.headers.get("authorization", ""))
     except HeadraceError:
         return False
     return key is None or key.role == "admin"

@@ -1,6 +1,5 @@
 """GET /v1/models: the names that may be asked for, and what stands behind each."""
 
-import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
@@ -11,20 +10,7 @@ from serve_app.gateway.schemas.server import Model, ModelList
 from serve_app.gateway.schemas.shown import shown
 from serve_app.gateway.services import Services, services_of
 
-_BEGAN_S = int(time.time())
-"""Of this process, in seconds since the epoch."""
-
 router = APIRouter(prefix="/v1/models", tags=["models"])
-
-
-def _entry(services: Services, name: str) -> dict[str, Any]:
-    return {
-        "id": name,
-        "object": "model",
-        "created": _BEGAN_S,
-        "owned_by": "headrace",
-        "headrace": {"kind": _kind(name), "model": _model(services, name), **_versions(services, name)},
-    }
 
 
 @router.get("", response_model=shown(ModelList), responses=errors(*KEY_CODES))
@@ -47,6 +33,16 @@ async def model(request: Request, name: Annotated[str, Path(description="A name 
     return _entry(services, name)
 
 
+def _entry(services: Services, name: str) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": services.began_s,
+        "owned_by": "headrace",
+        "headrace": {"kind": _kind(name), "model": _answering(services, name), **_versions(services, name)},
+    }
+
+
 def _kind(name: str) -> str:
     """`base`, `large`, `graph` for a pattern over several nodes, else `adapter`."""
     if name in ("base", "large"):
@@ -63,7 +59,7 @@ def _versions(services: Services, name: str) -> dict[str, Any]:
     return {"version": found.live, "canary": canary}
 
 
-def _model(services: Services, name: str) -> str | None:
+def _answering(services: Services, name: str) -> str | None:
     """The model that answers; None where the graph decides."""
     kind = _kind(name)
     if kind == "graph":

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -106,6 +107,8 @@ class Services:
     cache: ResponseCache = field(init=False)
     idempotent: IdempotentAnswers = field(init=False)
     capture: Capture = field(init=False)
+    began_s: int = field(init=False, default_factory=lambda: int(time.time()))
+    """When the gateway started, in seconds since the epoch."""
     checking: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
     """Held while the checklist runs: one run at a time."""
     _warm: dict[str, tuple[str, ...]] = field(init=False, default_factory=dict)

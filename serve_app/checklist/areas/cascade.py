@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime
-from pathlib import Path
+from typing import Any
 
 from serve_app.checklist.checks import CHECKS
 from serve_app.checklist.facts import Facts
@@ -30,14 +30,16 @@ async def guarantee(facts: Facts) -> Finding:
     policy = _policy(facts)
     assert policy is not None
     accepting = [route for route in policy.routes if route.threshold is not None]
-    bounds = [
-        f"{route.name} at most {route.risk_bound:.0%} wrong" for route in accepting if route.risk_bound is not None
-    ]
     if not accepting:
         return Finding.fail("The policy accepts nothing: every query is escalated.", _FIT)
-    return Finding.good(
-        f"{len(accepting)} of {len(policy.routes)} routes accept: {', '.join(bounds) or 'by a budget'}."
-    )
+    unbound = [route.name for route in accepting if route.risk_bound is None]
+    if unbound:
+        return Finding.warn(
+            f"{', '.join(unbound)} accept by a budget: nothing says how many answers are wrong.",
+            "Fit with `--target risk=0.05` where a quality has to be kept (docs/routing.md).",
+        )
+    bounds = ", ".join(f"{route.name} at most {route.risk_bound:.0%} wrong" for route in accepting)
+    return Finding.good(f"{len(accepting)} of {len(policy.routes)} routes accept: {bounds}.")
 
 
 @CHECKS.add("cascade.calibration_age", "The calibration is recent")
@@ -88,19 +90,34 @@ async def audit(facts: Facts) -> Finding:
     share = settings.watch.audit_share
     if share == 0:
         return Finding.fail("cascade.watch.audit_share is 0: a broken promise is never noticed.", "Set it to 0.01.")
-    findings = [
-        Finding.good(f"{share:.1%} of the accepted answers are audited; on a breach: {settings.watch.on_breach}.")
-    ]
-    if facts.server is not None:
-        status = await facts.server.get("/v1/status")
-        findings += [
-            Finding.fail(
-                f"Route {route['route']} is breached.", "Fit again, or set cascade.watch.on_breach to tighten."
-            )
-            for route in status["routes"]
-            if route["state"] == "breached"
-        ]
-    return worst(findings)
+    if facts.server is None:
+        watched, findings = _watched(facts), []
+    else:
+        routes = (await facts.server.get("/v1/status"))["routes"]
+        watched = [str(route["route"]) for route in routes if route["audit"] is not None]
+        findings = [_audited(route) for route in routes if route["audit"] is not None]
+    if not watched:
+        return Finding.fail(
+            "Nothing is audited: no route has both a fitted threshold and a target to be held to.",
+            f"{_FIT} After a fit to a budget set cascade.watch.alpha.",
+        )
+    said = f"{share:.1%} of the accepted answers of {', '.join(watched)} are audited"
+    return worst([Finding.good(f"{said}; on a breach: {settings.watch.on_breach}."), *findings])
+
+
+def _audited(route: dict[str, Any]) -> Finding:
+    """One route of a running server."""
+    if route["state"] == "breached":
+        return Finding.fail(
+            f"Route {route['route']} is breached.", "Fit again, or set cascade.watch.on_breach to tighten."
+        )
+    scored, failed = route["audit"]["num_audited"], route["audit"]["num_not_scored"]
+    if failed > scored:
+        return Finding.warn(
+            f"{failed} of {failed + scored} audits of {route['route']} could not be scored.",
+            "Look whether cascade.watch.scorer, or the server that judges, works.",
+        )
+    return Finding.good(f"{route['route']}: {scored} audited.")
 
 
 @CHECKS.add("cascade.drift", "Traffic looks as it did when the thresholds were set")
@@ -108,16 +125,29 @@ async def drift(facts: Facts) -> Finding:
     """Population stability of the signals, on a running server."""
     if facts.server is None:
         return Finding.not_applicable("No server was asked; give --url.")
-    status = await facts.server.get("/v1/status")
+    most = facts.settings.cascade.watch.psi_alert
+    routes = [route for route in (await facts.server.get("/v1/status"))["routes"] if route["audit"] is not None]
+    known = [(route, signal) for route in routes for signal in route["audit"]["drift"] if signal["psi"] is not None]
+    if not known:
+        return Finding.not_applicable("No route with a target has had enough queries to compare.")
     drifting = [
         f"{route['route']} ({signal['signal']} {signal['psi']:.2f})"
-        for route in status["routes"]
-        for signal in (route["audit"] or {}).get("drift", [])
-        if signal["level"] == "major"
+        for route, signal in known
+        if signal["psi"] >= most and (route["state"] == "drifting" or signal["level"] != "stable")
     ]
+    said = f"cascade.watch.psi_alert is {most:g}"
     if drifting:
-        return Finding.fail(f"Signals drift: {', '.join(drifting)}.", _FIT)
-    return Finding.good("No signal drifts beyond cascade.watch.psi_alert.")
+        return Finding.fail(f"Signals drift: {', '.join(drifting)}; {said}.", _FIT)
+    highest = max(signal["psi"] for _, signal in known)
+    return Finding.good(f"The highest stability index of {len(known)} signals is {highest:.2f}; {said}.")
+
+
+def _watched(facts: Facts) -> list[str]:
+    """Routes that a gateway would audit: they accept something, and have a target."""
+    policy, alpha = _policy(facts), facts.settings.cascade.watch.alpha
+    routes = policy.routes if policy else ()
+    held = [route for route in routes if route.threshold is not None and (alpha or route.alpha) is not None]
+    return list(dict.fromkeys(str(route.name) for route in held))
 
 
 def _policy(facts: Facts) -> CascadePolicy | None:
@@ -125,7 +155,7 @@ def _policy(facts: Facts) -> CascadePolicy | None:
     name = facts.settings.cascade.policy
     if name is None or not facts.settings.cascade.enabled:
         return None
-    path = facts.folder / Path(name)
+    path = facts.path(name)
     if not path.is_file():
         raise DataError(f"cascade.policy names {name}, which is not there; write it with `headrace cascade fit`.")
     return read(path)

@@ -34,7 +34,7 @@ async def model_licences(facts: Facts) -> Finding:
     return worst(findings)
 
 
-@CHECKS.add("compliance.retention", "Accounts are not kept for ever", in_demo="warn")
+@CHECKS.add("compliance.retention", "Accounts are not kept for ever")
 async def retention(facts: Facts) -> Finding:
     """`ledger.retention_days`."""
     days = facts.settings.ledger.retention_days

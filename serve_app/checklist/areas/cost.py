@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from importlib.metadata import version
 
 from serve_app.checklist.checks import CHECKS
 from serve_app.checklist.facts import Facts
@@ -13,6 +14,7 @@ from serve_app.ledger import PriceBook
 
 _DAYS = 30.0
 _FEWEST_QUERIES = 100
+_MOST_LOST = 0.001
 
 
 @CHECKS.add("cost.prices", "Every served model has a price that is in force")
@@ -20,7 +22,8 @@ async def prices(facts: Facts) -> Finding:
     """The price book that bills are made with. Raises ConfigError where a model has none."""
     settings = facts.settings
     book = PriceBook(settings.prices, settings.fallback.model, (settings.specialists.model,))
-    small, large = (settings.prices.models[node.model] for node in (settings.specialists, settings.fallback))
+    now = book.version_at(None)
+    small, large = (now.rates_of(node.model) for node in (settings.specialists, settings.fallback))
     if small == large and settings.specialists.model != settings.fallback.model:
         return Finding.warn(
             f"Both models cost the same by version {book.version}, so that no cascade can save anything.",
@@ -29,10 +32,19 @@ async def prices(facts: Facts) -> Finding:
     return Finding.good(f"Price version {book.version} is in force.")
 
 
-@CHECKS.add("cost.price_age", "Prices are fresh", in_demo="warn")
+@CHECKS.add("cost.price_age", "Prices are fresh")
 async def price_age(facts: Facts) -> Finding:
-    """The day from which the version in force counts, against `checklist.max_price_days`."""
-    began = _began(facts.settings.prices)
+    """The day from which the version in force counts, against `checklist.max_price_days`.
+
+    List prices are as fresh as the installed package that they are read from.
+    """
+    prices = facts.settings.prices
+    entries = [*prices.models.values(), *(entry for change in prices.changes for entry in change.models.values())]
+    if all(isinstance(entry, ListPrices) for entry in entries):
+        return Finding.good(
+            f"All prices are read from genai-prices {version('genai-prices')}; update it with the rest."
+        )
+    began = _began(prices)
     if began is None:
         return Finding.warn(
             f"Version {facts.settings.prices.version} does not say since when it counts.",
@@ -47,11 +59,7 @@ async def price_age(facts: Facts) -> Finding:
 def _began(prices: PricesSettings) -> datetime | None:
     now = datetime.now(UTC)
     past = [change.effective_from for change in prices.changes if change.effective_from <= now]
-    if past:
-        return past[-1]
-    if any(isinstance(entry, ListPrices) for entry in prices.models.values()):
-        return now  # the list's figures of today
-    return None
+    return past[-1] if past else None
 
 
 @CHECKS.add("cost.budgets", "Spending is bounded", in_demo="warn")
@@ -78,7 +86,7 @@ async def saved(facts: Facts) -> Finding:
     """Share of the always-large bill over 30 days, against `checklist.saved_target`."""
     totals = await facts.totals(_DAYS)
     if totals is None:
-        return Finding.not_applicable("There is no ledger to read yet.")
+        return Finding.not_applicable("There is no ledger yet.")
     if totals["queries"] < _FEWEST_QUERIES or totals["saved_share"] is None:
         return Finding.not_applicable(f"{totals['queries']} queries in {_DAYS:.0f} days say nothing yet.")
     share, target = totals["saved_share"], facts.settings.checklist.saved_target
@@ -100,4 +108,4 @@ async def lost(facts: Facts) -> Finding:
         return Finding.not_applicable("There are no accounts yet.")
     share = totals["lost"] / totals["queries"]
     said = f"{totals['lost']} of {totals['queries']:,} queries of {_DAYS:.0f} days were lost with their gateways."
-    return Finding.good(said) if share < 0.001 else Finding.warn(said, "Look why gateways die (docs/faults.md).")
+    return Finding.good(said) if share < _MOST_LOST else Finding.fail(said, "Look why gateways die (docs/faults.md).")

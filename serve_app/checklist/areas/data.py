@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import suppress
 
 from serve_app.checklist.areas.texts import DataRow, personal, read_rows
 from serve_app.checklist.checks import CHECKS
 from serve_app.checklist.facts import Facts
 from serve_app.checklist.item import Finding, worst
 from serve_app.config.checklist import DataFiles
+from serve_app.core import DataError
 from serve_app.distill import near
 
 _FEWEST_ROWS = 100
@@ -20,16 +21,19 @@ _NEAR = 0.8
 _MOST_REPEATED = 0.05
 _LARGEST_LABEL, _FEWEST_OF_A_LABEL = 0.8, 10
 _NO_FILES = "No data files are named in checklist.data."
+_NO_ADAPTERS = "The settings name no adapters."
 _NAME_THEM = "Name the training and test files of each adapter under checklist.data in the settings."
 
 
 @CHECKS.add("data.named", "The files that each adapter was made from are known", in_demo="warn")
 async def named(facts: Facts) -> Finding:
-    """An entry in `checklist.data`, or the digests that `headrace adapters train` wrote into `metrics.json`."""
+    """An entry in `checklist.data`, or the digest that `headrace adapters train` wrote into `metrics.json`."""
+    if not facts.adapters:
+        return Finding.not_applicable(_NO_ADAPTERS)
     missing = [
         one.name
         for one in facts.adapters
-        if one.name not in facts.settings.checklist.data and "data" not in one.metrics and one.spec is not None
+        if one.name not in facts.settings.checklist.data and not (one.metrics and one.metrics.data.train_sha256)
     ]
     if missing:
         return Finding.fail(f"Nothing says what {', '.join(missing)} was trained on.", _NAME_THEM)
@@ -44,9 +48,8 @@ async def size(facts: Facts) -> Finding:
         rows = await _rows(facts, files.train)
         findings.append(_enough(name, len(rows)))
     for one in facts.adapters:
-        num_rows = one.metrics.get("data", {}).get("train_rows")
-        if one.name not in facts.settings.checklist.data and isinstance(num_rows, int):
-            findings.append(_enough(one.name, num_rows))
+        if one.name not in facts.settings.checklist.data and one.metrics and one.metrics.data.train_rows is not None:
+            findings.append(_enough(one.name, one.metrics.data.train_rows))
     return worst(findings, _NO_FILES)
 
 
@@ -56,7 +59,7 @@ def _enough(name: str, num_rows: int) -> Finding:
     return Finding.good(f"{name} has {num_rows:,} training rows.")
 
 
-@CHECKS.add("data.duplicates", "Training rows do not repeat each other", in_demo="warn")
+@CHECKS.add("data.duplicates", "Training rows do not repeat each other")
 async def duplicates(facts: Facts) -> Finding:
     """Near-duplicates by what is asked."""
 
@@ -86,7 +89,7 @@ async def leakage(facts: Facts) -> Finding:
     return await _each(facts, look)
 
 
-@CHECKS.add("data.balance", "No label has nearly all rows, and none has next to none", in_demo="warn")
+@CHECKS.add("data.balance", "No label has nearly all rows, and none has next to none")
 async def balance(facts: Facts) -> Finding:
     """Of files whose rows have labels, and of the router's card."""
     counted = {}
@@ -94,8 +97,9 @@ async def balance(facts: Facts) -> Finding:
         labels = Counter(row.label for row in await _rows(facts, files.train) if row.label is not None)
         if labels:
             counted[name] = labels
-    if "router" not in counted and (record := facts.router_record) is not None:
-        counted["router"] = Counter(record.card.get("rows_per_label", {}))
+    if "router" not in counted:
+        with suppress(DataError):  # `routing.accuracy` says that the router cannot be read
+            counted["router"] = Counter(facts.router_record.card.get("rows_per_label", {}))
     findings = [_balanced(name, labels) for name, labels in counted.items() if labels]
     return worst(findings, "No data with labels is named.")
 
@@ -123,7 +127,7 @@ async def licence(facts: Facts) -> Finding:
     return Finding.good("A licence is noted for the data of each adapter.")
 
 
-@CHECKS.add("data.personal", "Training rows hold no personal data", in_demo="warn")
+@CHECKS.add("data.personal", "Training rows hold no personal data")
 async def personal_data(facts: Facts) -> Finding:
     """Patterns of email addresses, phone, card and account numbers; names and addresses are not found this way."""
 
@@ -140,8 +144,14 @@ async def personal_data(facts: Facts) -> Finding:
 
 
 async def _each(facts: Facts, look: Callable[[str, list[DataRow], list[DataRow]], Finding]) -> Finding:
-    """Ask about each entry of `checklist.data`, in a thread: it may take seconds."""
+    """Ask about each entry of `checklist.data`, in a thread: it may take seconds.
+
+    In production it is a warning that nobody can look at what an adapter was made from.
+    """
     findings = []
+    unseen = [one.name for one in facts.adapters if one.name not in facts.settings.checklist.data]
+    if unseen and facts.profile == "production":
+        findings.append(Finding.warn(f"The rows of {', '.join(unseen)} were not looked at.", _NAME_THEM))
     for name, files in facts.settings.checklist.data.items():
         train, test = await _both(facts, files)
         findings.append(await asyncio.to_thread(look, name, train, test))
@@ -153,7 +163,7 @@ async def _both(facts: Facts, files: DataFiles) -> tuple[list[DataRow], list[Dat
 
 
 async def _rows(facts: Facts, file: str) -> list[DataRow]:
-    return await asyncio.to_thread(read_rows, facts.folder / Path(file))
+    return await asyncio.to_thread(read_rows, facts.path(file))
 
 
 def _in_manifest(facts: Facts, name: str) -> bool:

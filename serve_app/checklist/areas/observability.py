@@ -21,7 +21,13 @@ async def alerts(facts: Facts) -> Finding:
     return await facts.prometheus.alerts("Load deploy/prometheus/headrace.rules.yml, and route them to somebody.")
 
 
-@CHECKS.add("observability.query_log", "Each query leaves a line", in_demo="same")
+@CHECKS.add("observability.dashboards", "Somebody can see how it goes", in_demo="skip")
+async def dashboards(facts: Facts) -> Finding:
+    """The dashboard of deploy/grafana in the Grafana of `checklist.grafana_url`."""
+    return await facts.grafana.dashboard("Import deploy/grafana/headrace.json.")
+
+
+@CHECKS.add("observability.query_log", "Each query leaves a line")
 async def query_log(facts: Facts) -> Finding:
     """`telemetry.query_log`."""
     form = facts.settings.telemetry.query_log

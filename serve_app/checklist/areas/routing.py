@@ -11,9 +11,6 @@ from serve_app.checklist.item import Finding
 
 _TRAIN = "Add examples of what it takes for something else, and train it again: `headrace router train`."
 _MOST_MS = 25.0
-_NO_RECORD = Finding.fail(
-    "The router's folder cannot be read.", "Name a folder that `headrace router train` wrote as router.artifact."
-)
 
 
 @CHECKS.add("routing.accuracy", "The router is right on queries like those it was trained on")
@@ -29,10 +26,7 @@ async def accuracy_ood(facts: Facts) -> Finding:
 
 
 def _accuracy(facts: Facts, folds: str, least: float, rows: str) -> Finding:
-    validation = _validation(facts)
-    if validation is None:
-        return _NO_RECORD
-    found = validation.get(folds) or {}
+    found = _validation(facts).get(folds) or {}
     share = found.get("accuracy")
     if not isinstance(share, float):
         return Finding.warn(f"Its card has no accuracy on {rows}.", _TRAIN)
@@ -47,12 +41,11 @@ def _accuracy(facts: Facts, folds: str, least: float, rows: str) -> Finding:
 async def abstention(facts: Facts) -> Finding:
     """A floor, and how many queries it rejects wrongly."""
     record = facts.router_record
-    if record is None:
-        return _NO_RECORD
-    floor = record.floor if facts.settings.router.floor is None else facts.settings.router.floor
+    own = facts.settings.router.floor
+    floor = record.floor if own is None else own
     if floor == 0:
         return Finding.warn("The floor is 0: every query gets a domain, however unlike any it is.", "Set router.floor.")
-    rejected = (_validation(facts) or {}).get("false_rejection")
+    rejected = _validation(facts).get("false_rejection") if floor == record.floor else None
     known = f"; {rejected:.1%} of known queries fall below it" if isinstance(rejected, float) else ""
     return Finding.good(f"Below probability {floor:.2f} a query is general{known}.")
 
@@ -61,8 +54,6 @@ async def abstention(facts: Facts) -> Finding:
 async def routes(facts: Facts) -> Finding:
     """Labels of the router against the settings; on a running server against what it serves."""
     record, settings = facts.router_record, facts.settings.routes
-    if record is None:
-        return _NO_RECORD
     strange = sorted(set(settings.adapters) - set(record.labels))
     if strange:
         return Finding.fail(
@@ -110,9 +101,6 @@ async def latency(facts: Facts) -> Finding:
     return Finding.good(said)
 
 
-def _validation(facts: Facts) -> dict[str, Any] | None:
-    record = facts.router_record
-    if record is None:
-        return None
-    found = record.card.get("validation")
+def _validation(facts: Facts) -> dict[str, Any]:
+    found = facts.router_record.card.get("validation")
     return found if isinstance(found, dict) else {}

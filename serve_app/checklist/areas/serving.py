@@ -28,13 +28,15 @@ async def load_test(facts: Facts) -> Finding:
     if found is None:
         return Finding.fail("The record of the load test tells no rate, or no p99 of the first text.", fix)
     said = (
-        f"{found.rate_per_s:g} queries/s, {found.answered_share:.1%} answered, first text within {found.p99_s:.2f} s "
+        f"{found.rate_per_s:g} queries/s, {found.answered} answered, first text within {found.p99_s:.2f} s "
         f"at p99, {record.age_days():.0f} days ago; {_ANSWERED:.0%}, {settings.first_text_slo_s:g} s and "
         f"{settings.max_record_days:g} days are asked."
     )
-    is_slow = found.p99_s > settings.first_text_slo_s or found.answered_share < _ANSWERED
-    if is_slow or record.age_days() > settings.max_record_days:
+    is_short = found.answered_share is not None and found.answered_share < _ANSWERED
+    if is_short or found.p99_s > settings.first_text_slo_s or record.age_days() > settings.max_record_days:
         return Finding.fail(said, fix)
+    if not found.open_loop:
+        return Finding.warn(f"{said} The clients could not keep up that rate, so less was offered.", fix)
     return Finding.good(said)
 
 
@@ -45,8 +47,15 @@ class _Load(NamedTuple):
     """Offered."""
     p99_s: float
     """To the first text of what was answered."""
-    answered_share: float
-    """1 where the record does not say."""
+    answered_share: float | None
+    """None: the record does not say."""
+    open_loop: bool
+    """Whether the rate was really offered, however slow the answers were; True where the record does not say."""
+
+    @property
+    def answered(self) -> str:
+        """In words."""
+        return "an untold share" if self.answered_share is None else f"{self.answered_share:.1%}"
 
 
 def _load(figures: Mapping[str, Any]) -> _Load | None:
@@ -60,9 +69,8 @@ def _load(figures: Mapping[str, Any]) -> _Load | None:
     if not isinstance(rate, int | float) or not isinstance(p99_s, int | float):
         return None
     planned, answered = figures.get("planned"), figures.get("answered")
-    if isinstance(planned, int) and isinstance(answered, int) and planned:
-        return _Load(rate, p99_s, answered / planned)
-    return _Load(rate, p99_s, 1.0)
+    share = answered / planned if isinstance(planned, int) and isinstance(answered, int) and planned else None
+    return _Load(rate, p99_s, share, figures.get("open_loop") is not False)
 
 
 @CHECKS.add("serving.replicas", "No node of the graph hangs on one replica", in_demo="skip")
@@ -118,14 +126,18 @@ async def fits(facts: Facts) -> Finding:
                     f"Set deployments.{node}.num_gpus to 1 divided by a whole number.",
                 )
             )
-    findings += _fits_nodes(facts)
-    return worst(findings) if findings else Finding.good("Every share divides a GPU, or is of CPUs only.")
+    return worst([*findings, *_fits_nodes(facts)])
 
 
 def _fits_nodes(facts: Facts) -> list[Finding]:
-    """Against the nodes that there are, where somebody knows them."""
+    """Against the machines that there are, where somebody knows them."""
     if not facts.machines:
-        return []
+        return [
+            Finding.warn(
+                "Nobody says which machines there are, so that nothing was compared.",
+                "Name them in checklist.machines.",
+            )
+        ]
     findings = []
     for node in nodes_of(_GRAPH, facts.settings):
         resources = getattr(facts.settings.deployments, node)
@@ -161,7 +173,7 @@ async def timeouts(facts: Facts) -> Finding:
     return Finding.good(f"{said}, and stopping replicas wait as long.")
 
 
-@CHECKS.add("serving.admission", "Overload is refused, not queued", in_demo="warn")
+@CHECKS.add("serving.admission", "Overload is refused, not queued")
 async def admission(facts: Facts) -> Finding:
     """A target for the first text, by which gateways adapt how much they admit."""
     target_s = facts.settings.gateway.admission.target_first_token_s
@@ -183,4 +195,7 @@ async def ready(facts: Facts) -> Finding:
     said = ", ".join(f"{node} {state}" for node, state in page["nodes"].items())
     if page["status"] == "ready":
         return Finding.good(f"Ready: {said}.")
-    return Finding.warn(f"It is {page['status']}: {said}.", "Look into the log of the node that does not answer.")
+    fix = "Look into the log of the node that does not answer."
+    if page["status"] == "degraded":
+        return Finding.warn(f"It is degraded: {said}.", fix)
+    return Finding.fail(f"It is {page['status']}: {said}.", fix)

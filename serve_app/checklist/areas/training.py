@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from serve_app.adapters import verify
 from serve_app.catalogue import resolve
 from serve_app.checklist.checks import CHECKS
 from serve_app.checklist.facts import AdapterFacts, Facts
 from serve_app.checklist.item import Finding, worst
+from serve_app.checklist.reports import Metrics
 from serve_app.core import AdapterError, CatalogueError
 
 _NONE = "The settings name no adapters."
@@ -32,10 +32,36 @@ def _fits(facts: Facts, one: AdapterFacts) -> Finding:
         base = resolve(facts.settings.specialists.model)
         verified = verify(one.spec, base, override)
     except CatalogueError as error:
-        return Finding.warn(f"The base is not on this machine, so {one.name} is only read: {error}", "Pull the base.")
+        model = facts.settings.specialists.model
+        return Finding.warn(
+            f"The base cannot be used on this machine, so {one.name} is only read: {error}",
+            f"headrace models pull {model}",
+        )
     except AdapterError as error:
         return Finding.fail(str(error), fix)
     return Finding.good(f"{one.name} {verified.version} fits.")
+
+
+@CHECKS.add("training.served", "What is served is what was looked at")
+async def served(facts: Facts) -> Finding:
+    """Names and versions of a running server against those of the settings: others may have been added by calls."""
+    if facts.server is None:
+        return Finding.not_applicable("No server was asked; give --url.")
+    seen = {one.name: one.spec.version for one in facts.adapters if one.spec is not None}
+    live = {one["name"]: one["version"] for one in (await facts.server.get("/v1/status"))["adapters"]}
+    strange = sorted(name for name in live if name not in seen)
+    changed = sorted(name for name, version in live.items() if name in seen and version not in (None, seen[name]))
+    findings = []
+    if strange:
+        findings.append(f"{', '.join(strange)} is served and not in the settings")
+    if changed:
+        findings.append(f"{', '.join(changed)} is served in another version than the settings name")
+    if findings:
+        return Finding.warn(
+            f"{'; '.join(findings)}: the items about adapters say nothing of it.",
+            "Name its folder under adapters in a copy of the settings, and check that with --config.",
+        )
+    return Finding.good(f"{len(live)} adapters are served, in the versions of the settings.")
 
 
 @CHECKS.add("training.base_digest", "Each adapter names the digest of its base", in_demo="warn")
@@ -53,24 +79,17 @@ async def base_digest(facts: Facts) -> Finding:
     return _each(facts, look)
 
 
-@CHECKS.add("training.reproducible", "Seed, options and data digest of each training are on record", in_demo="warn")
+@CHECKS.add("training.reproducible", "Seed, options and data digest of each training are on record")
 async def reproducible(facts: Facts) -> Finding:
     """In `metrics.json`."""
 
-    def look(metrics: Mapping[str, Any], name: str) -> Finding:
-        options, data = metrics.get("options", {}), metrics.get("data", {})
-        missing = [
-            what
-            for what, there in (
-                ("the seed", options.get("seed") is not None),
-                ("the learning rate", options.get("learning_rate") is not None),
-                ("the digest of the data", bool(data.get("train_sha256"))),
-            )
-            if not there
-        ]
+    def look(metrics: Metrics, name: str) -> Finding:
+        options, digest = metrics.options, metrics.data.train_sha256
+        told = {"the seed": options.seed, "the learning rate": options.learning_rate, "the digest of the data": digest}
+        missing = [what for what, value in told.items() if value is None]
         if missing:
             return Finding.warn(f"{name} does not say {', '.join(missing)}.", _TRAIN_HERE)
-        return Finding.good(f"{name}: seed {options['seed']}, data {data['train_sha256'][:12]}.")
+        return Finding.good(f"{name}: seed {options.seed}, data {str(digest)[:12]}.")
 
     return _of_metrics(facts, look)
 
@@ -79,9 +98,9 @@ async def reproducible(facts: Facts) -> Finding:
 async def loss(facts: Facts) -> Finding:
     """From the first steps to the last."""
 
-    def look(metrics: Mapping[str, Any], name: str) -> Finding:
-        first, last = (metrics.get("training", {}).get(key) for key in ("first_loss", "last_loss"))
-        if not isinstance(first, float) or not isinstance(last, float):
+    def look(metrics: Metrics, name: str) -> Finding:
+        first, last = metrics.training.first_loss, metrics.training.last_loss
+        if first is None or last is None:
             return Finding.warn(f"{name} has no record of its loss.", _TRAIN_HERE)
         said = f"{name}: {first:.3f} to {last:.3f} nats a token."
         if not last < first:
@@ -91,25 +110,25 @@ async def loss(facts: Facts) -> Finding:
     return _of_metrics(facts, look)
 
 
-@CHECKS.add("training.early_stopping", "Training was stopped by rows held back", in_demo="warn")
+@CHECKS.add("training.early_stopping", "Training was stopped by rows held back")
 async def early_stopping(facts: Facts) -> Finding:
     """A validation loss beside the training loss."""
 
-    def look(metrics: Mapping[str, Any], name: str) -> Finding:
-        validations = metrics.get("training", {}).get("validations") or []
+    def look(metrics: Metrics, name: str) -> Finding:
+        validations = metrics.training.validations
         if not validations:
             return Finding.warn(
                 f"{name} was trained with no validation, so that nothing shows when it began to learn by heart.",
                 "Train with `--validation FILE` or `--validation-share`.",
             )
-        return Finding.good(f"{name}: {len(validations)} validations, best at step {metrics['training']['best_step']}.")
+        return Finding.good(f"{name}: {len(validations)} validations, best at step {metrics.training.best_step}.")
 
     return _of_metrics(facts, look)
 
 
-def _of_metrics(facts: Facts, look: Callable[[Mapping[str, Any], str], Finding]) -> Finding:
+def _of_metrics(facts: Facts, look: Callable[[Metrics, str], Finding]) -> Finding:
     def one(adapter: AdapterFacts) -> Finding:
-        if not adapter.metrics:
+        if adapter.metrics is None:
             return Finding.warn(f"{adapter.name} has no metrics.json.", _TRAIN_HERE)
         return look(adapter.metrics, adapter.name)
 

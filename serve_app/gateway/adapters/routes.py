@@ -42,8 +42,6 @@ from serve_app.gateway.services import Services, services_of
 _OPEN = "open"
 """The audit log's name for a server without keys."""
 
-router = APIRouter(prefix="/v1/adapters", tags=["adapters"])
-
 Name = Annotated[str, InPath(description="Of the adapter.")]
 
 _READ = errors(*ADMIN_CODES, "not_found")
@@ -64,9 +62,10 @@ _ADD = errors(
 _CHANGE = errors(*ADMIN_CODES, *BODY_CODES, "not_found", "model_not_found", "conflict")
 
 
-def _add_form() -> dict[str, Any]:
-    files = f"The adapter's files, known by their names: {', '.join(NAMES)}."
-    return form_schema(AddBody, files, len(NAMES), required=("name",), without=("source",))
+_FILES = f"The adapter's files, known by their names: {', '.join(NAMES)}."
+_FORM = form_schema(AddBody, _FILES, len(NAMES), required=("name",), without=("source",))
+
+router = APIRouter(prefix="/v1/adapters", tags=["adapters"])
 
 
 @router.get("", response_model=shown(AdapterList), responses=_READ)
@@ -79,7 +78,7 @@ async def adapters(request: Request) -> dict[str, Any]:
 
 
 @router.post(
-    "", status_code=201, openapi_extra=body_of(AddBody, _add_form()), response_model=shown(AddedVersion), responses=_ADD
+    "", status_code=201, openapi_extra=body_of(AddBody, _FORM), response_model=shown(AddedVersion), responses=_ADD
 )
 async def add(request: Request) -> dict[str, Any]:
     """Take a version in.
@@ -135,7 +134,7 @@ async def change(request: Request, name: Name) -> dict[str, Any]:
     others follow.
     """
     services = services_of(request)
-    body = validated(ChangeBody, json_object(await read_body(request, _max_body_bytes(services))))
+    body = validated(ChangeBody, json_object(await read_body(request, services.settings.gateway.max_body_bytes)))
     return await _told(services, name, await _changed(services, name, body, _actor(request)))
 
 
@@ -160,10 +159,6 @@ def _publisher(services: Services) -> Publisher:
     if services.publisher is None:
         raise NotFound("This server takes no new adapters; its engines cannot try one.", "name")
     return services.publisher
-
-
-def _max_body_bytes(services: Services) -> int:
-    return services.settings.gateway.max_body_bytes
 
 
 async def _snapshot(services: Services) -> RegistrySnapshot:
@@ -196,7 +191,7 @@ async def _wanted(services: Services, request: Request, folder: Path, max_bytes:
         if not upload.files:
             raise RequestError("files is missing; send the adapter's files.", "files", "missing_required_parameter")
     else:
-        body = validated(AddBody, json_object(await read_body(request, _max_body_bytes(services))))
+        body = validated(AddBody, json_object(await read_body(request, services.settings.gateway.max_body_bytes)))
         if body.source is None:
             raise RequestError("source is missing.", "source", "missing_required_parameter")
     return Wanted(

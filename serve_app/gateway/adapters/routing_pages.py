@@ -38,30 +38,10 @@ _READ_CODES = (*ADMIN_CODES, "not_found", "overloaded", "engine_error")
 _CHANGE_CODES = (*_READ_CODES, *BODY_CODES, "invalid_form", "router_rejected", "conflict")
 
 
+_FILES = f"A new router: {' and '.join(ROUTER_FILES)}."
+_FORM = form_schema(RoutingBody, _FILES, len(ROUTER_FILES), without=("router",))
+
 router = APIRouter(prefix="/v1/routing", tags=["routing"])
-
-
-def _book(services: Services) -> RoutingBook:
-    if services.routing is None:
-        raise NotFound("This server's routing is that of its settings and cannot be changed.", "routing")
-    return services.routing
-
-
-async def _told(services: Services, routing: Routing) -> dict[str, Any]:
-    """This gateway goes by a change at once, the others follow."""
-    found = _book(services)
-    found.take(routing)
-    routes, trial = routes_of(services.settings.routes, routing), found.trial
-    return {
-        "object": "routing",
-        "revision": routing.revision,
-        "routes": dict(routes.adapters),
-        "default": routes.default,
-        "not_served": services.missing_routes(),
-        "router": routing.router,
-        "answering": None if trial is None else await trial.artifact_digest(),
-        "history": [_line(one) for one in await found.source.routing_history(_HISTORY)],
-    }
 
 
 @router.get("", response_model=shown(RoutingInForce), responses=errors(*_READ_CODES))
@@ -69,10 +49,6 @@ async def routing(request: Request) -> dict[str, Any]:
     """Say what is in force."""
     services = services_of(request)
     return await _told(services, await _book(services).source.routing_since(-1) or Routing())
-
-
-_FILES = f"A new router: {' and '.join(ROUTER_FILES)}."
-_FORM = form_schema(RoutingBody, _FILES, len(ROUTER_FILES), without=("router",))
 
 
 @router.patch(
@@ -99,6 +75,29 @@ async def change(request: Request) -> dict[str, Any]:
     wanted = replace(wanted, actor=request.state.key_id or "open", detail=body.detail)
     after = before.revision if body.after is None else body.after
     return await _told(services, await found.source.routing_apply(wanted, files, after))
+
+
+def _book(services: Services) -> RoutingBook:
+    if services.routing is None:
+        raise NotFound("This server's routing is that of its settings and cannot be changed.", "routing")
+    return services.routing
+
+
+async def _told(services: Services, routing: Routing) -> dict[str, Any]:
+    """This gateway goes by a change at once, the others follow."""
+    found = _book(services)
+    found.take(routing)
+    routes, trial = routes_of(services.settings.routes, routing), found.trial
+    return {
+        "object": "routing",
+        "revision": routing.revision,
+        "routes": dict(routes.adapters),
+        "default": routes.default,
+        "not_served": services.missing_routes(),
+        "router": routing.router,
+        "answering": None if trial is None else await trial.artifact_digest(),
+        "history": [_line(one) for one in await found.source.routing_history(_HISTORY)],
+    }
 
 
 async def _wanted(request: Request, max_body_bytes: int) -> tuple[RoutingBody, Mapping[str, bytes] | None]:

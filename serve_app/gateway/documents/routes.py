@@ -2,6 +2,7 @@
 
 A user key writes and removes its own documents only, and sees its own and everybody's. An admin key writes everybody's,
 or those of the key that it names. On a server without keys every document is everybody's.
+
 All pages answer 404 where the graph has no retriever.
 """
 
@@ -37,8 +38,6 @@ from serve_app.gateway.schemas.shown import ref, shown
 from serve_app.gateway.services import Services, services_of
 from serve_app.keys import NotPermitted
 
-router = APIRouter(prefix="/v1/rag", tags=["documents"])
-
 _MAX_PAGE = 1000
 
 _NODE = ("not_found", "overloaded", "retriever_error")
@@ -67,6 +66,9 @@ def _ingest_answers() -> dict[int | str, dict[str, Any]]:
         207: "Those under `errors` are not there, the others are.",
     }
     return {status: {"model": IngestReport, "description": meaning} for status, meaning in landed.items()} | told
+
+
+router = APIRouter(prefix="/v1/rag", tags=["documents"])
 
 
 @router.post("/documents", response_model=None, openapi_extra=body_of(IngestBody, _FORM), responses=_ingest_answers())

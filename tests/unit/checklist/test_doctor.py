@@ -3,6 +3,7 @@
 import json
 import socket
 from collections import namedtuple
+from pathlib import Path
 
 import psutil
 import pytest
@@ -67,3 +68,36 @@ def test_the_command_exits_with_one_where_the_machine_cannot_serve(monkeypatch: 
     named = {one["name"]: one["status"] for one in json.loads(result.output)["machine"]}
     assert named["memory"] == "fail"
     assert "memory" in CliRunner().invoke(app, ["doctor"]).output
+
+
+def test_a_containers_limit_counts(
+    settings: Settings, facts_of: FactsOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory(64 * 2**30, 60 * 2**30))
+    monkeypatch.setattr(doctor, "_CONTAINER", tmp_path / "memory.max")
+    remote = {"engine": "openai", "remote": {"servers": [{"base_url": "http://127.0.0.1:9/v1", "model": "gpt"}]}}
+    elsewhere = facts_of(
+        {"specialists": remote, "fallback": remote, "gateway": {"port": settings.gateway.port}}
+    ).settings
+    for limit, here, without_models in (
+        ("max", "pass", "pass"),
+        (str(4 * 2**30), "fail", "pass"),
+        ("1000", "fail", "fail"),
+    ):
+        (tmp_path / "memory.max").write_text(limit + "\n")
+        assert statuses(settings)["memory"] == here
+        assert statuses(elsewhere)["memory"] == without_models
+
+
+def test_what_serve_would_refuse_is_said_before(facts_of: FactsOf, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = {"base_url": "http://127.0.0.1:9/v1", "model": "gpt", "api_key_env": "KEY_OF_NOBODY"}
+    asked = facts_of({"fallback": {"engine": "openai", "remote": {"servers": [server]}}, "rag": {"enabled": True}})
+    found = {one.name: one.finding for one in doctor.examine(asked.settings)}
+    assert found["keys of servers"].status == "fail"
+    assert "fallback.remote.servers, gpt, api_key_env" in found["keys of servers"].evidence
+    monkeypatch.setenv("KEY_OF_NOBODY", "secret")
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None)
+    found = {one.name: one.finding for one in doctor.examine(asked.settings)}
+    assert (found["keys of servers"].status, found["documents"].status) == ("pass", "fail")
+    plain = statuses(facts_of().settings)
+    assert plain["keys of servers"] == plain["documents"] == "not_applicable"

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -14,6 +15,7 @@ from serve_app.checklist.records import Records
 from serve_app.checklist.render import as_json, as_junit
 from serve_app.checklist.run import passed
 from serve_app.cli.main import app
+from serve_app.config import profiles
 from serve_app.core import ConfigError, DataError
 from tests.unit.checklist.conftest import FactsOf
 
@@ -41,6 +43,30 @@ async def test_a_demonstration_may_lack_what_production_may_not(
     (production,) = await run(facts_of(), table)
     assert (demo.status, production.status) == (in_demo_status, "fail")
     assert "There is none." in demo.evidence
+
+
+@pytest.mark.parametrize(
+    ("in_demo", "in_demo_status"), [("same", "warn"), ("warn", "warn"), ("skip", "not_applicable")]
+)
+async def test_a_warning_about_what_makes_no_sense_in_a_demonstration_is_none(
+    facts_of: FactsOf, in_demo: str, in_demo_status: str
+) -> None:
+    table = table_of(Finding.warn("It is small.", "Buy more."), in_demo)
+    (demo,) = await run(facts_of(profile="demo"), table)
+    (production,) = await run(facts_of(), table)
+    assert (demo.status, production.status) == (in_demo_status, "warn")
+
+
+async def test_a_check_that_gives_no_finding_hides_no_other(facts_of: FactsOf) -> None:
+    table = table_of(Finding.good("There is one."))
+
+    @table.add("cost.forgotten", "It forgot to return")
+    async def forgotten(facts: Facts) -> Finding:
+        return None  # type: ignore[return-value]
+
+    items = await run(facts_of(), table)
+    assert [item.status for item in items] == ["pass", "fail"]
+    assert "None in the place of a Finding" in items[1].evidence
 
 
 @pytest.mark.parametrize("error", [DataError("data.jsonl, line 3: no text."), ZeroDivisionError("by zero")])
@@ -78,10 +104,10 @@ def test_the_newest_record_counts_and_a_broken_one_is_named(facts_of: FactsOf) -
     records = Records(facts_of().folder / "records")
     assert records.latest("backup") is None
     records.write("backup", {"note": "old"}, at_s=1e9)
-    records.write("backup", {"note": "new"}, at_s=2e9)
+    records.write("backup", {"note": "new"}, at_s=1.7e9)
     found = records.latest("backup")
     assert found is not None
-    assert (found.figures, found.age_days(2e9 + 86_400)) == ({"note": "new"}, 1.0)
+    assert (found.figures, found.age_days(1.7e9 + 86_400)) == ({"note": "new"}, 1.0)
     (records.folder / "backup-broken.json").write_text("{")
     with pytest.raises(DataError, match=r"backup-broken\.json is no record"):
         records.latest("backup")
@@ -113,8 +139,14 @@ async def test_checks_of_another_package_come_last(facts_of: FactsOf, monkeypatc
     assert (item.id, item.area, item.status) == ("compliance.dpo", "compliance", "fail")
 
 
-@pytest.mark.parametrize("found", [ImportError("no module acme"), 7])
-def test_a_package_whose_checks_cannot_be_loaded_is_named(found: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def a_table_with_an_id_of_ours() -> ChecksTable:
+    table = ChecksTable()
+    table.add("cost.budgets", "Another one")(lambda facts: None)  # type: ignore[arg-type, return-value]
+    return table
+
+
+@pytest.mark.parametrize("found", [ImportError("no module acme"), 7, a_table_with_an_id_of_ours()])
+def test_a_package_whose_checks_cannot_be_used_is_named(found: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "entry_points", lambda group: [Entry(found)])
     with pytest.raises(ConfigError, match=r"'acme' \(acme\.checks:TABLE\)"):
         all_checks()
@@ -134,3 +166,21 @@ def test_the_command_prints_json_and_exits_with_one_where_something_fails() -> N
     assert demo.exit_code == 0
     assert {item["id"]: item["status"] for item in json.loads(demo.output)["items"]}["security.keys"] == "warn"
     assert runner.invoke(app, ["check", "--area", "weather"]).exit_code == 2
+    address = runner.invoke(app, ["check", "--url", "localhost:8000"])
+    assert (address.exit_code, "no address of a server" in address.output) == (2, True)
+
+
+def test_a_record_lies_where_the_check_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf").mkdir()
+    config = tmp_path / "conf" / "s.yaml"
+    config.write_text(profiles()["demo"].read_text())
+    runner, options = CliRunner(), ["--config", str(config)]
+    assert runner.invoke(app, ["record", "backup", "--note", "pg_dump", *options]).exit_code == 0
+    assert runner.invoke(app, ["record", "party", "--note", "loud", *options]).exit_code == 2
+    assert runner.invoke(app, ["record", "backup", *options]).exit_code == 2
+    report = tmp_path / "report.xml"
+    found = runner.invoke(app, ["check", "--area", "reliability", "--json", "--junit", str(report), *options])
+    assert {item["id"]: item["status"] for item in json.loads(found.output)["items"]}["reliability.backup"] == "pass"
+    assert (ElementTree.parse(report).getroot().get("failures"), found.exit_code) == ("4", 1)
+    assert (tmp_path / "headrace-records").is_dir(), "relative paths start from the working directory, as for `serve`"

@@ -11,28 +11,13 @@ import pytest
 from bench.load import Ask, Outcomes, summarise
 from bench.load.client import Outcome
 from serve_app.adapters import shipped
-from serve_app.checklist import Facts, Item, run
+from serve_app.checklist import run
 from serve_app.checklist.checks import all_checks
 from serve_app.checklist.records import Records
 from serve_app.confidence.policy import write
+from tests.unit.checklist.asking import items_of
 from tests.unit.checklist.conftest import FactsOf
 from tests.unit.confidence.synthetic import policy
-
-LIVE = {
-    "cascade.audit": "fail",
-    "cascade.drift": "fail",
-    "cost.saved": "fail",
-    "cost.lost": "warn",
-    "routing.latency": "warn",
-    "serving.ready": "warn",
-    "reliability.rollback": "fail",
-}
-
-
-async def items_of(facts: Facts) -> dict[str, Item]:
-    items = await run(facts, all_checks())
-    assert not [item for item in items if "The check itself broke" in item.evidence]
-    return {item.id: item for item in items}
 
 
 def write_rows(file: Path, texts: list[str], **more: str) -> str:
@@ -54,8 +39,8 @@ async def test_leaky_data(facts_of: FactsOf, tmp_path: Path) -> None:
     train = write_rows(tmp_path / "train.jsonl", texts[:150])
     clean = write_rows(tmp_path / "clean.jsonl", ["Where do penguins sleep at night?"])
     leaky = write_rows(tmp_path / "leaky.jsonl", [texts[3].upper(), "Where do penguins sleep at night?"])
-    good = await items_of(facts_of({"checklist": {"data": {"legal": {"train": train, "test": clean}}}}))
-    bad = await items_of(facts_of({"checklist": {"data": {"legal": {"train": train, "test": leaky}}}}))
+    files = [{"checklist": {"data": {"legal": {"train": train, "test": test}}}} for test in (clean, leaky)]
+    good, bad = [await items_of(facts_of(changes, profile="demo")) for changes in files]
     assert (good["data.leakage"].status, bad["data.leakage"].status) == ("pass", "fail")
     assert bad["data.leakage"].evidence.startswith("1 of the 2 test rows")
 
@@ -171,27 +156,78 @@ async def test_no_audit(facts_of: FactsOf) -> None:
     assert items["cascade.audit"].status == "fail"
 
 
-async def test_a_breached_and_drifting_cascade(facts_of: FactsOf) -> None:
-    signal = {"signal": "confidence", "level": "major", "psi": 0.4}
-    route = {"route": "legal", "state": "breached", "audit": {"drift": [signal]}}
-    pages: dict[str, dict[str, Any]] = {
-        "/v1/status": {
-            "registry": {},
-            "routes": [route],
-            "adapters": [{"name": name} for name in ("legal", "medical", "code")],
-        },
-        "/readyz": {"status": "degraded", "nodes": {"ledger": "no answer"}},
-        "/v1/ledger/queries?limit=200": {
-            "data": [{"attempts": [{"role": "router", "outcome": "accepted", "ms": 80.0}]}] * 3
-        },
-        "/v1/ledger/stats?since=30d": {
-            "totals": {"queries": 1000, "saved_share": 0.1, "escalation_rate": 0.9, "lost": 50}
-        },
+async def test_a_ledger_that_cannot_be_read_is_not_passed_over(facts_of: FactsOf, tmp_path: Path) -> None:
+    assert (await items_of(facts_of({"ledger": {"url": "none.sqlite3"}})))["cost.saved"].status == "not_applicable"
+    (tmp_path / "ledger.sqlite3").write_text("this is no database, whatever its name says" * 100)
+    items = await items_of(facts_of({"ledger": {"url": "ledger.sqlite3"}}))
+    assert items["cost.saved"].status == items["cost.lost"].status == items["security.keys"].status == "fail"
+    assert "could not be looked at" in items["cost.saved"].evidence
+
+
+async def test_a_router_that_is_not_there_is_named(facts_of: FactsOf) -> None:
+    items = await items_of(facts_of({"router": {"artifact": "nowhere"}}))
+    assert {items[f"routing.{name}"].status for name in ("accuracy", "accuracy_ood", "abstention", "routes")} == {
+        "fail"
     }
-    pages["/v1/adapters/audit?limit=1000"] = {"data": [{"action": "promote", "name": "legal"}]}
-    items = await items_of(facts_of(pages=pages))
-    statuses = {name: items[name].status for name in LIVE}
-    assert statuses == LIVE
+    assert "nowhere is no router" in items["routing.accuracy"].evidence
+    assert items["data.balance"].status == "not_applicable"
+
+
+async def test_the_routers_figure_is_of_its_own_floor(facts_of: FactsOf) -> None:
+    own = (await items_of(facts_of()))["routing.abstention"].evidence
+    other = (await items_of(facts_of({"router": {"floor": 0.95}})))["routing.abstention"].evidence
+    assert ("of known queries" in own, "of known queries" in other) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("report", "text", "said"),
+    [
+        ("metrics", "{", "metrics.json cannot be read"),
+        ("metrics", '{"options": null}', "metrics.json: options"),
+        ("metrics", '{"evaluation": [{"group": "x"}]}', "metrics.json: evaluation.0"),
+        ("gate", "[]", "gate.json: the whole"),
+    ],
+)
+async def test_a_damaged_report_is_named(facts_of: FactsOf, tmp_path: Path, report: str, text: str, said: str) -> None:
+    folder = copied(tmp_path)
+    (folder / f"{report}.json").write_text(text)
+    items = await items_of(facts_of({"adapters": {"code": {"path": str(folder)}}}))
+    item = items["evaluation.held_out" if report == "metrics" else "evaluation.regression"]
+    assert (item.status, said in item.evidence) == ("fail", True)
+
+
+async def test_rows_that_nobody_can_look_at_are_a_warning_in_production(facts_of: FactsOf) -> None:
+    production, demo = await items_of(facts_of()), await items_of(facts_of(profile="demo"))
+    names = [f"data.{name}" for name in ("duplicates", "leakage", "personal")]
+    assert {production[name].status for name in names} == {"warn"}
+    assert {demo[name].status for name in names} == {"not_applicable"}
+
+
+async def test_without_machines_nothing_fits(facts_of: FactsOf) -> None:
+    assert (await items_of(facts_of({"checklist": {"machines": []}})))["serving.fits"].status == "warn"
+    several = {"deployments": {"gateway": {"min_replicas": 2, "max_replicas": 2, "max_per_node": 2}}}
+    assert (await items_of(facts_of(several)))["reliability.spread"].status == "warn"
+
+
+async def test_a_secret_in_the_settings_file(facts_of: FactsOf, tmp_path: Path) -> None:
+    facts = facts_of({"ledger": {"url": "postgresql://ada:correct-horse@127.0.0.1:1/ledger"}})
+    facts.settings_file = tmp_path / "s.yaml"
+    facts.settings_file.write_text("ledger: {url: 'postgresql://ada:correct-horse@127.0.0.1:1/ledger'}")
+    look = next(check for check in all_checks() if check.id == "security.secrets")
+    (item,) = await run(facts, [look])
+    assert (item.status, "correct-horse" in item.evidence) == ("fail", False)
+    facts.settings_file.write_text("ledger: {url: !env LEDGER_URL}")
+    assert (await run(facts, [look]))[0].status == "pass"
+
+
+async def test_prices_are_compared_as_they_are_in_force(facts_of: FactsOf) -> None:
+    same = {"prefill_tokens_per_s": "100", "decode_tokens_per_s": "100"}
+    small, large = "smollm2-135m-instruct", "qwen2.5-coder-0.5b-instruct"
+    change = {"version": "later", "effective_from": "2026-01-01", "models": {large: {"usd_per_call": "9"}}}
+    prices = {"version": "first", "models": {small: same, large: same}, "changes": []}
+    assert (await items_of(facts_of({"prices": prices})))["cost.prices"].status == "warn"
+    assert (await items_of(facts_of({"prices": prices | {"changes": [change]}})))["cost.prices"].status == "pass"
+    assert (await items_of(facts_of({"prices": prices})))["cost.price_age"].status == "warn"
 
 
 async def test_records_that_are_old_or_say_that_it_failed(facts_of: FactsOf) -> None:
@@ -205,7 +241,10 @@ async def test_records_that_are_old_or_say_that_it_failed(facts_of: FactsOf) -> 
     assert items["reliability.backup"].status == "fail"
     assert items["reliability.chaos"].status == "fail"
     assert items["serving.load_test"].status == "fail"
-    assert items["evaluation.safety"].status == "warn"
+    assert items["evaluation.safety"].status == "fail"
+    records.write("safety", {"num_asked": 100, "num_refused": 99}, at_s=time.time() + 1)
+    assert (await items_of(facts))["evaluation.safety"].status == "warn"
+    records.write("safety", {"num_asked": 10, "num_refused": 10}, at_s=time.time() - 400 * 86_400)
     records.write("backup", {"note": "pg_dump"})
     records.write("chaos", {"missing": 0, "duplicate": 0}, at_s=time.time() + 1)
     records.write("load_test", {"first_text_p99_s": 1.0, "rate_per_s": 20}, at_s=time.time() + 1)
@@ -213,6 +252,11 @@ async def test_records_that_are_old_or_say_that_it_failed(facts_of: FactsOf) -> 
     assert items["reliability.backup"].status == "pass"
     assert items["reliability.chaos"].status == "pass"
     assert items["serving.load_test"].status == "pass"
+    assert "an untold share answered" in items["serving.load_test"].evidence
+    records.write("chaos", {"missing": 0, "duplicate": 0, "differing": 40}, at_s=time.time() + 2)
+    assert "differing is 40" in (await items_of(facts))["reliability.chaos"].evidence
+    records.write("chaos", {"note": "it went well"}, at_s=time.time() + 3)
+    assert "does not tell missing and duplicate" in (await items_of(facts))["reliability.chaos"].evidence
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from serve_app.config import CONFIG_ENV, load, profiles
+from serve_app.config.deployments import DeploymentsSettings
 from serve_app.config.reference import markdown
 from serve_app.core import ConfigError
 
@@ -174,3 +175,10 @@ def test_an_address_or_a_header_that_is_refused_is_not_repeated(tmp_path: Path, 
     with pytest.raises(ConfigError, match=r"servers.0.base_url.*no user, password") as error:
         load(write(tmp_path / "mine.yaml", raw))
     assert "s3cret" not in str(error.value)
+
+
+def test_a_deployment_that_sets_something_else_keeps_its_own_cores() -> None:
+    given = DeploymentsSettings.model_validate({"gateway": {"max_ongoing_requests": 600}, "ledger": {"num_cpus": 2}})
+    assert (given.gateway.num_cpus, given.ledger.num_cpus) == (0.2, 2.0)
+    assert given.fallback == DeploymentsSettings().fallback
+    assert DeploymentsSettings.model_validate(given.model_dump()) == given

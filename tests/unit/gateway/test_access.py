@@ -1,12 +1,14 @@
 """Who may do what: the dependencies over a ring of keys, on an application of three pages."""
 
+from types import SimpleNamespace
+
 import httpx
 import pytest
 from fastapi import Depends, FastAPI, Request
 
 from serve_app.config import Settings
 from serve_app.core import LedgerError
-from serve_app.gateway.auth import Access
+from serve_app.gateway.auth import admin_key, any_key
 from serve_app.gateway.errors import on_error
 from serve_app.keys import Key, KeyRecord, KeyRing, KeySnapshot, digest_of
 from tests.unit.gateway.conftest import SETTINGS
@@ -34,16 +36,17 @@ async def client_of():
 
     def build(source=None, gateway=None):
         ring = KeyRing(Settings.model_validate({**SETTINGS, "gateway": gateway or {}}), source, refresh_s=3600)
-        access, app = Access(ring), FastAPI()
+        app = FastAPI()
+        app.state.services = SimpleNamespace(keys=ring)
         app.add_exception_handler(Exception, on_error)
         for error in (LedgerError, *LedgerError.__mro__[1:2]):
             app.add_exception_handler(error, on_error)
 
-        @app.get("/any", dependencies=[Depends(access)])
-        async def any_key(request: Request):
+        @app.get("/any", dependencies=[Depends(any_key)])
+        async def page(request: Request):
             return {"key_id": request.state.key_id, "role": request.state.key and request.state.key.role}
 
-        @app.get("/admin", dependencies=[Depends(access.admin_only)])
+        @app.get("/admin", dependencies=[Depends(admin_key)])
         async def admin(request: Request):
             return {"key_id": request.state.key_id}
 

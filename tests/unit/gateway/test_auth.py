@@ -17,6 +17,18 @@ async def test_a_query_is_accounted_under_the_name_of_its_key(keyed):
     assert [account.key_id for account in await keyed.accounts()] == ["team-a"]
 
 
+async def test_two_gateways_of_one_process_know_nothing_of_each_other(make_world):
+    """They share their pages."""
+    worlds = [make_world(overrides={"gateway": {"api_keys": {name: f"key-of-{name}"}}}) for name in ("ann", "bob")]
+    for number in (0, 1, 0):
+        for name, world in zip(("ann", "bob"), worlds, strict=True):
+            key = f"key-of-{('ann', 'bob')[number]}"
+            answer = await world.http.get("/v1/status", headers={"authorization": f"Bearer {key}"})
+            assert answer.status_code == (200 if key.endswith(name) else 401)
+            if answer.status_code == 200:
+                assert answer.json()["gateway"] == world.services.gateway_id
+
+
 async def test_a_wrong_key_is_an_authentication_error(keyed):
     with pytest.raises(openai.AuthenticationError) as caught:
         await keyed.openai("key-of-team-x").chat.completions.create(model="auto", messages=[TURN])
