@@ -81,7 +81,7 @@ BENCHES: tuple[Bench, ...] = (
     Bench("ledger"),
     Bench("ledger_chaos", has_quick=True),
     Bench("cluster", has_quick=True),
-    Bench("serve_switches", has_quick=True),
+    Bench("serve_switches", has_quick=True, quick_leaves_out=True),
     Bench("ledger_scale"),  # by far the longest
 )
 """The one list of benches."""
