@@ -2,6 +2,7 @@
 
 - Dockerfile: the Serve switches, from serve_app/deployments/switches.py.
 - kuberay/overlays/*/serve-config.yaml: the RayService's `serveConfigV2`, from the settings.yaml beside it.
+- kuberay/components/monitoring/prometheusrule.yaml: the alerts, from prometheus/headrace.rules.yml.
 """
 
 import json
@@ -16,6 +17,8 @@ from serve_app.deployments.switches import every_node
 HERE = Path(__file__).resolve().parent
 DOCKERFILE = HERE / "docker" / "Dockerfile"
 OVERLAYS = HERE / "kuberay" / "overlays"
+RULES = HERE / "prometheus" / "headrace.rules.yml"
+RULE = HERE / "kuberay" / "components" / "monitoring" / "prometheusrule.yaml"
 SETTINGS_PATH = "/etc/headrace/settings.yaml"
 """Where every pod finds the settings."""
 OPERATOR_KEY = "HEADRACE_OPERATOR_KEY"
@@ -50,8 +53,19 @@ def serve_config(overlay: Path) -> str:
     return f"{head}metadata:\n  name: headrace\nspec:\n  serveConfigV2: |\n{body}"
 
 
+def prometheus_rule() -> str:
+    """The alerts as the Prometheus operator takes them."""
+    body = "".join(
+        f"  {line}\n" if line else "\n" for line in RULES.read_text().splitlines() if not line.startswith("#")
+    )
+    head = "# Written by deploy/render.py from deploy/prometheus/headrace.rules.yml.\n"
+    about = "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: headrace\nspec:\n"
+    return f"{head}{about}{body}"
+
+
 def main() -> None:
     """Write the files anew."""
+    RULE.write_text(prometheus_rule())
     DOCKERFILE.write_text(dockerfile())
     for overlay in sorted(path.parent for path in OVERLAYS.glob("*/settings.yaml")):
         (overlay / "serve-config.yaml").write_text(serve_config(overlay))

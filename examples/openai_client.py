@@ -1,15 +1,16 @@
 """Headrace through the official OpenAI client: an answer, a stream, and what both cost.
 
 pip install openai
-python examples/openai_client.py [http://127.0.0.1:8000]
+[HEADRACE_API_KEY=…] python examples/openai_client.py [http://127.0.0.1:8000]
 """
 
+import os
 import sys
 
 from openai import OpenAI
 
 url = sys.argv[1] if len(sys.argv) > 1 else "http://127.0.0.1:8000"
-client = OpenAI(base_url=f"{url}/v1", api_key="none")
+client = OpenAI(base_url=f"{url}/v1", api_key=os.environ.get("HEADRACE_API_KEY", "none"))
 
 answer = client.chat.completions.create(
     model="auto",

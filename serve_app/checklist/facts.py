@@ -16,7 +16,7 @@ from serve_app.checklist.prometheus import Prometheus
 from serve_app.checklist.records import Records
 from serve_app.checklist.reports import Gate, Metrics, read_report
 from serve_app.config import Settings
-from serve_app.core import AdapterError
+from serve_app.core import AdapterError, HeadraceError
 from serve_app.router.artifact import Record as RouterRecord
 from serve_app.router.artifact import read_record
 from serve_app.router.domain import shipped as shipped_router
@@ -51,13 +51,19 @@ class Server:
 
     def __init__(self, page: Page) -> None:
         self._page = page
-        self._seen: dict[str, dict[str, Any]] = {}
+        self._seen: dict[str, dict[str, Any] | HeadraceError] = {}
 
     async def get(self, path: str) -> dict[str, Any]:
         """The JSON object of a page. Raises HeadraceError with the server's own sentence."""
         if path not in self._seen:
-            self._seen[path] = await self._page(path)
-        return self._seen[path]
+            try:
+                self._seen[path] = await self._page(path)
+            except HeadraceError as error:  # nor is a server that hangs waited for again
+                self._seen[path] = error
+        seen = self._seen[path]
+        if isinstance(seen, HeadraceError):
+            raise seen
+        return seen
 
 
 class Facts:

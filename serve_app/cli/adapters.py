@@ -65,7 +65,15 @@ def verify(
     from serve_app import adapters, catalogue
 
     files = catalogue.resolve(base)
-    folders = [adapters.shipped(path) if path in adapters.shipped_names() else Path(path) for path in paths]
+    folders = []
+    for path in paths:
+        is_shipped = path in adapters.shipped_names()
+        if is_shipped and Path(path).is_dir():
+            raise typer.BadParameter(
+                f"{path} is a folder here and a shipped adapter; write ./{path} or shipped:{path}."
+            )
+        name = path.removeprefix("shipped:")
+        folders.append(adapters.shipped(name) if is_shipped or name != path else Path(path))
     specs = [adapters.verify(adapters.load(folder), files, base_override) for folder in folders]
     if as_json:
         typer.echo(json.dumps([_spec_record(spec) for spec in specs]))
@@ -123,8 +131,8 @@ def train(
     dtype: Annotated[Dtype, typer.Option(help="auto times both and takes the faster.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; default: torch's choice.")] = None,
-    eval_max_tokens: Annotated[int, typer.Option(help="Longest generated answer when scoring.")] = 64,
-    eval_rows: Annotated[int | None, typer.Option(help="Score at most so many rows of each group.")] = None,
+    eval_max_tokens: Annotated[int, typer.Option(min=1, help="Longest generated answer when scoring.")] = 64,
+    eval_rows: Annotated[int | None, typer.Option(min=1, help="Score at most so many rows of each group.")] = None,
     as_routed: Annotated[
         bool, typer.Option("--as-routed", help="Also report the figures behind the shipped router; NAME is a label.")
     ] = False,
@@ -135,12 +143,13 @@ def train(
             help="Put passages before the questions: the rows' own, or those that a document store finds.",
         ),
     ] = None,
-    collection: Annotated[str, typer.Option(help="Of the store.")] = "default",
+    collection: Annotated[str | None, typer.Option(help="Of the store; default: default.")] = None,
     passages: Annotated[int | None, typer.Option(help="Most a row; default: as in serving.")] = None,
     passage_tokens: Annotated[int | None, typer.Option(help="Most of a row together; default: as in serving.")] = None,
     without_right: Annotated[
-        float, typer.Option(help="Share of the training rows that get no passage with the answer.")
-    ] = 0.2,
+        float | None,
+        typer.Option(help="Share of the training rows that get no passage with the answer; default: 0.2."),
+    ] = None,
     note: Annotated[list[str] | None, typer.Option(help="A sentence for the card; may be given several times.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was broken off.")] = False,
     as_json: Json = False,
@@ -149,6 +158,10 @@ def train(
     from serve_app.cli.training_progress import TrainingProgress, use_torch
     from serve_app.training.dataset import read_dataset
 
+    if with_passages is None and any(one is not None for one in (collection, passages, passage_tokens, without_right)):
+        raise typer.BadParameter(
+            "--collection, --passages, --passage-tokens and --without-right go with --with-passages."
+        )
     dataset = read_dataset(data, evaluation, system_prompt, validation)
     use_torch(threads, device)
     from serve_app.catalogue import resolve
@@ -169,7 +182,8 @@ def train(
     if with_passages is not None:
         from serve_app.cli.training_passages import plan
 
-        mixed = plan(with_passages, collection, files, passages, passage_tokens, without_right, seed)
+        share = 0.2 if without_right is None else without_right
+        mixed = plan(with_passages, collection or "default", files, passages, passage_tokens, share, seed)
     with TrainingProgress(visible=not as_json) as watch:
         labeller = _labeller() if as_routed else None
         trained = run(files, dataset, out, options, scoring, watch, resume, labeller, note or [], passages=mixed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -61,6 +62,8 @@ def add(
         raise typer.BadParameter("give --live or --canary, not both.")
     if (examples is None) != (router_out is None):
         raise typer.BadParameter("--examples and --router-out go together.")
+    if examples is None and (label is not None or router is not None):
+        raise typer.BadParameter("--label and --router go with --examples.")
     fields: dict[str, Any] = {"name": name, "live": live, "base_override": base_override, "pin": pinned}
     if weight is not None:
         fields["canary"] = weight
@@ -90,6 +93,15 @@ def _added(client: AdminClient, fields: dict[str, Any], source: str, on_server: 
     return client.send_files("/v1/adapters", fields, [folder / file for file in _FILES if (folder / file).exists()])
 
 
+def _page(name: str) -> str:
+    """Of one adapter: whatever the name holds, it names no other.
+
+    >>> _page("legal#2")
+    '/v1/adapters/legal%232'
+    """
+    return f"/v1/adapters/{quote(name, safe='')}"
+
+
 def canary(
     name: Name,
     weight: Annotated[float, typer.Argument(min=0, max=1, help="Share of the conversations, 0 to 1.")],
@@ -100,7 +112,7 @@ def canary(
 ) -> None:
     """Give a staged version a share of the conversations, or change the canary's share."""
     body: dict[str, Any] = {"canary": weight} | ({"version": version} if version else {})
-    _show(AdminClient(url, key).patch(f"/v1/adapters/{name}", body), as_json)
+    _show(AdminClient(url, key).patch(_page(name), body), as_json)
 
 
 def promote(
@@ -111,7 +123,7 @@ def promote(
     as_json: Json = False,
 ) -> None:
     """Make the canary, or another version, live."""
-    _show(AdminClient(url, key).patch(f"/v1/adapters/{name}", {"promote": version or True}), as_json)
+    _show(AdminClient(url, key).patch(_page(name), {"promote": version or True}), as_json)
 
 
 def rollback(
@@ -124,22 +136,22 @@ def rollback(
     as_json: Json = False,
 ) -> None:
     """Withdraw the canary; without one the version before the live one is live again."""
-    _show(AdminClient(url, key).patch(f"/v1/adapters/{name}", {"rollback": version or True}), as_json)
+    _show(AdminClient(url, key).patch(_page(name), {"rollback": version or True}), as_json)
 
 
 def remove(name: Name, url: ServerUrl = DEFAULT_URL, key: AdminKey = None, as_json: Json = False) -> None:
     """Retire all versions of an adapter; what was begun is answered."""
-    _show(AdminClient(url, key).delete(f"/v1/adapters/{name}"), as_json)
+    _show(AdminClient(url, key).delete(_page(name)), as_json)
 
 
 def pin(name: Name, url: ServerUrl = DEFAULT_URL, key: AdminKey = None, as_json: Json = False) -> None:
     """Keep an adapter resident in every engine."""
-    _show(AdminClient(url, key).patch(f"/v1/adapters/{name}", {"pin": True}), as_json)
+    _show(AdminClient(url, key).patch(_page(name), {"pin": True}), as_json)
 
 
 def unpin(name: Name, url: ServerUrl = DEFAULT_URL, key: AdminKey = None, as_json: Json = False) -> None:
     """Let an adapter be evicted again."""
-    _show(AdminClient(url, key).patch(f"/v1/adapters/{name}", {"pin": False}), as_json)
+    _show(AdminClient(url, key).patch(_page(name), {"pin": False}), as_json)
 
 
 def audit(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from serve_app.cli.connection import CONNECT_TIMEOUT_S, connected
+from serve_app.cli.connection import CONNECT_TIMEOUT_S, connected, server_root
+from serve_app.cli.options import is_unicode
 from serve_app.core import HeadraceError
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _TIMEOUT_S = 330.0
 """A little more than the server gives an addition."""
+_READ_TIMEOUT_S = 60.0
+"""A page that only looks takes 30 s at most."""
 _DOCUMENTS_TIMEOUT_S = 660.0
 """A little more than the server gives documents."""
 
@@ -39,16 +42,16 @@ class AdminClient:
     def __init__(
         self, url: str, key: str | None, hint: str = "Give an admin key with --key or HEADRACE_ADMIN_KEY."
     ) -> None:
-        """Raises typer.BadParameter for a key that no header can carry."""
+        """Raises typer.BadParameter for a key that no header can carry, and for an address with a password."""
         if key is not None and not (key.isprintable() and key.isascii()):
             raise typer.BadParameter("the key holds characters that no HTTP header can carry; check --key")
         self._hint = hint
-        self._url = url.rstrip("/").removesuffix("/v1")
+        self._url = server_root(url)
         self._headers = {"authorization": f"Bearer {key}"} if key else {}
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The JSON object of a page."""
-        return self._ask("GET", path, params=params)
+        return self._ask("GET", path, _READ_TIMEOUT_S, params=params)
 
     def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Send JSON."""
@@ -81,6 +84,8 @@ class AdminClient:
     def _ask(self, method: str, path: str, within_s: float = _TIMEOUT_S, **request: Any) -> dict[str, Any]:
         import httpx
 
+        if not is_unicode(json.dumps([path, request.get("params"), request.get("json")], ensure_ascii=False)):
+            raise typer.BadParameter("a name or a value is not valid UTF-8; check the terminal's encoding")
         timeout = httpx.Timeout(within_s, connect=CONNECT_TIMEOUT_S)
         with connected(self._url, "; send the command again, it goes on from where it was."):
             answer = httpx.request(method, self._url + path, headers=self._headers, timeout=timeout, **request)

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serve_app.cli.connection import CONNECT_TIMEOUT_S, DEFAULT_URL, connected
+from serve_app.cli.connection import CONNECT_TIMEOUT_S, DEFAULT_URL, connected, server_root
 from serve_app.cli.options import ApiKey, ServerUrl, is_unicode
 from serve_app.core import HeadraceError
 
 if TYPE_CHECKING:
     import httpx
+
+_SILENCE_S = 330.0
+"""A server that says nothing for so long will say nothing more: queries end after five minutes."""
+_NO_ANSWER = "The server sent something else than an answer; is it a Headrace server?"
 
 
 def ask(
@@ -39,7 +43,7 @@ def ask(
     if max_tokens is not None:
         body["max_tokens"] = max_tokens
     texts, finish_reason, account = [], None, None
-    for chunk in _chunks(url.rstrip("/").removesuffix("/v1"), key, body):
+    for chunk in _chunks(server_root(url), key, body):
         choice = chunk["choices"][0]
         text = choice["delta"].get("content") or ""
         texts.append(text)
@@ -108,7 +112,7 @@ def _chunks(url: str, key: str | None, body: dict[str, Any]) -> Iterator[dict[st
     import httpx
 
     headers = {b"authorization": f"Bearer {key}".encode()} if key else {}
-    timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT_S)
+    timeout = httpx.Timeout(_SILENCE_S, connect=CONNECT_TIMEOUT_S)
     with (
         connected(url, " while it answered; ask again."),
         httpx.stream("POST", f"{url}/v1/chat/completions", json=body, headers=headers, timeout=timeout) as answer,
@@ -116,6 +120,8 @@ def _chunks(url: str, key: str | None, body: dict[str, Any]) -> Iterator[dict[st
         if answer.status_code != httpx.codes.OK:
             answer.read()
             raise HeadraceError(_refusal(answer, url))
+        if not answer.headers.get("content-type", "").startswith("text/event-stream"):
+            raise HeadraceError(_NO_ANSWER)
         yield from _events(answer.iter_lines())
 
 
@@ -130,11 +136,27 @@ def _events(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
         try:
             chunk = json.loads(data)
         except ValueError as error:
-            raise HeadraceError("The server sent something else than an answer; is it a Headrace server?") from error
-        if "error" in chunk:
-            raise HeadraceError(chunk["error"]["message"])
-        yield chunk
+            raise HeadraceError(_NO_ANSWER) from error
+        if isinstance(chunk, dict) and "error" in chunk:
+            raise HeadraceError(_message(chunk))
+        yield _checked(chunk)
     raise HeadraceError("The server ended its answer early; ask again.")
+
+
+def _checked(chunk: Any) -> dict[str, Any]:
+    """A chunk with one choice. Raises HeadraceError for what is none."""
+    try:
+        delta = chunk["choices"][0]["delta"]
+        if isinstance(delta.get("content"), str | None) and "finish_reason" in chunk["choices"][0]:
+            return dict(chunk)
+    except (KeyError, IndexError, TypeError, AttributeError):
+        pass
+    raise HeadraceError(_NO_ANSWER)
+
+
+def _message(chunk: dict[str, Any]) -> str:
+    error = chunk["error"]
+    return str(error.get("message", _NO_ANSWER)) if isinstance(error, dict) else str(error)
 
 
 def _refusal(answer: "httpx.Response", url: str) -> str:

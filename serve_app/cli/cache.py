@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serve_app.cli.options import Encoder, Json
+from serve_app.cli.options import Encoder, Json, check_output
 from serve_app.core import DataError
+from serve_app.core.files import write_whole
 
 if TYPE_CHECKING:
     from serve_app.cache.encoded import EncoderVectors
@@ -97,12 +98,10 @@ def pairs(
     """
     from serve_app.cache.log_pairs import nearest_before, read_questions
 
+    check_output(out, "--out", questions, replaces=False)  # `same` may be filled in there
     found = nearest_before(read_questions(questions), _vectors(encoder), least)
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in found]
-    try:
-        out.write_text("".join(lines), encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"Cannot write {out}: {error.strerror or error}.") from error
+    write_whole(out, "".join(lines), private=True)
     typer.echo(f"{len(lines)} pairs to label, written to {out}: set `same` to true or false in each.")
 
 

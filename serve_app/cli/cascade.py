@@ -1,6 +1,7 @@
 """`headrace cascade`: thresholds that keep a stated quality, what they do on labelled rows, and pictures of it."""
 
 import json
+import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -70,6 +71,12 @@ def fit(
 
     if checkpoint and decide == "full":
         raise typer.BadParameter("nothing is looked at before the end with --decide full", param_hint="--checkpoint")
+    if budget_usd is None and config is not None:
+        raise typer.BadParameter("prices count with --budget-usd only", param_hint="--config")
+    if budget_usd is not None and (route or joint):
+        raise typer.BadParameter("a budget promises no risk: leave --route and --joint out", param_hint="--budget-usd")
+    if budget_usd == math.inf:
+        raise typer.BadParameter("it is no amount", param_hint="--budget-usd")
     options = FitOptions(
         alpha=alpha,
         route_alpha=_targets(route or []),
@@ -149,6 +156,8 @@ def _targets(routes: list[str]) -> dict[str, float]:
             raise typer.BadParameter(
                 f"{written!r} is no target of a route; write it like legal=.1", param_hint="--route"
             )
+    if len(found) < len(routes):
+        raise typer.BadParameter("a route is given twice; give each once", param_hint="--route")
     return found
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from serve_app.cli.options import Json
+from serve_app.cli.options import Json, check_output
+from serve_app.core.files import write_whole
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -47,9 +48,11 @@ def check(
     unknown = sorted(set(area or ()) - set(AREAS))
     if unknown:
         raise typer.BadParameter(f"there is no area {unknown[0]!r}; choose of {', '.join(AREAS)}", param_hint="--area")
+    if junit is not None:
+        check_output(junit, "--junit")
     items = asyncio.run(_items(profile, config, url, key, area))
     if junit is not None:
-        junit.write_text(as_junit(items), encoding="utf-8")
+        write_whole(junit, as_junit(items))
     if as_json:
         typer.echo(json.dumps(items_as_json(items, profile), indent=1))
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import typer
 
@@ -13,11 +14,18 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 CONNECT_TIMEOUT_S = 5.0
 
 
+def server_root(url: str) -> str:
+    """A server's address without `/v1`. Raises typer.BadParameter where a password stands in it: keys have options."""
+    if "@" in urlsplit(url).netloc:
+        raise typer.BadParameter("the address holds a user or a password, which Headrace does not take; use --key")
+    return url.rstrip("/").removesuffix("/v1")
+
+
 @contextmanager
 def connected(url: str, when_broken: str) -> Iterator[None]:
     """Around requests of httpx to `url`. `when_broken` ends the sentence about a connection that broke.
 
-    Raises HeadraceError, and typer.BadParameter for what is no address.
+    Raises HeadraceError, and typer.BadParameter for what is no address. Only requests belong inside.
     """
     import httpx
 
@@ -29,5 +37,9 @@ def connected(url: str, when_broken: str) -> Iterator[None]:
         ) from error
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise typer.BadParameter(f"{url!r} is no address of a server; write http://HOST:PORT.") from error
+    except (ImportError, ValueError) as error:  # httpx, of the proxies in the environment
+        raise HeadraceError(
+            f"A proxy of the environment cannot be used ({error}); unset ALL_PROXY and its like, or name an HTTP proxy."
+        ) from error
     except httpx.HTTPError as error:
         raise HeadraceError(f"The connection to {url} broke{when_broken}") from error

@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from serve_app.cli.options import check_output
+from serve_app.core.files import write_whole
+
 
 def deploy_config(
     graph: Annotated[
@@ -24,4 +27,6 @@ def deploy_config(
     if out is None:
         typer.echo(text, nl=False)
     else:
-        out.write_text(text, encoding="utf-8")
+        check_output(out, "--out", *([] if config in profiles() else [config_path(config)]))
+        write_whole(out, text)
+        typer.echo(f"Written to {out}: `serve deploy {out}` deploys it.")

@@ -83,12 +83,17 @@ def run(
 
 def _repeat(plan: Path, folder: Path, threads: int, every_s: float, config: str | None, as_json: bool) -> None:
     """Runs by the clock: the next one begins `every_s` after the last began, or at once where that took longer."""
+    from serve_app.config import load
+    from serve_app.distill.plan import read_plan
+
+    read_plan(plan)  # a mistake that is there now is there every time
+    load(config)
     while True:
         begun_s = time.time()
         name = datetime.fromtimestamp(begun_s, UTC).strftime("%Y-%m-%dT%H%M%SZ")
         try:
             _done(plan, folder / name, threads, config, as_json, _all_stages, _published)
-        except HeadraceError as error:
+        except (HeadraceError, OSError, typer.BadParameter) as error:
             typer.echo(f"headrace: the run {name} ended: {error}", err=True)
         time.sleep(max(0.0, begun_s + every_s - time.time()))
 

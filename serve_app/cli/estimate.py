@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serve_app.cli.label import OPTION_EXAMPLE, Concurrency, Option
-from serve_app.cli.options import Json, parse_pairs
+from serve_app.cli.options import Json, check_output, parse_pairs
 from serve_app.cli.terminal import bar, console
-from serve_app.core import DataError, EngineError, HeadraceError, single_errors
+from serve_app.core import DataError, EngineError, HeadraceError, RequestError, single_errors
+from serve_app.core.files import write_whole
 
 if TYPE_CHECKING:
     from serve_app.cli.estimating.outcome import Failed, Outcome, Refused, Tried
@@ -60,6 +61,10 @@ def estimate(
     from serve_app.labelling.scorers import scorer as scorer_named
     from serve_app.ledger import PriceBook
 
+    if url is not None and threads is not None:
+        raise typer.BadParameter("models are loaded here only without --url", param_hint="--threads")
+    if keep is not None:
+        check_output(keep, "--keep", log, *([responses] if responses else []))
     settings = load(config)
     judge = scorer_named(scorer, **parse_pairs(option or [], "--option", OPTION_EXAMPLE))
     large = settings.fallback.model
@@ -130,7 +135,7 @@ async def _scores(
                 try:
                     with patience.attempt():
                         score = await judge.score(item)
-                except (DataError, EngineError) as problem:
+                except (DataError, EngineError, RequestError) as problem:
                     problems.append(problem)
         advance(1)
         return score
@@ -142,19 +147,16 @@ async def _scores(
 
 def _keep(path: Path, tried: "Sequence[Tried]") -> None:
     """What `headrace label` reads, readable by its owner only; with models loaded here also what `fit` learns from."""
-    path.touch(mode=0o600)
-    with path.open("w", encoding="utf-8") as out:
-        for one in tried:
-            if one.small_answer is None:
-                continue
-            row = {"id": f"line-{one.request.line}", "question": one.request.question, "small_answer": one.small_answer}
-            usage = one.large_usage
-            if one.large_answer is not None:
-                row["large_answer"] = one.large_answer
-            kept = {**one.evidence, **row}
-            if usage is not None and one.evidence:
-                kept["large_usage"] = {
-                    "prompt_tokens": usage.prompt_tokens,
-                    "completion_tokens": usage.completion_tokens,
-                }
-            out.write(json.dumps(kept, ensure_ascii=False) + "\n")
+    lines = []
+    for one in tried:
+        if one.small_answer is None:
+            continue
+        row = {"id": f"line-{one.request.line}", "question": one.request.question, "small_answer": one.small_answer}
+        usage = one.large_usage
+        if one.large_answer is not None:
+            row["large_answer"] = one.large_answer
+        kept = {**one.evidence, **row}
+        if usage is not None and one.evidence:
+            kept["large_usage"] = {"prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens}
+        lines.append(json.dumps(kept) + "\n")
+    write_whole(path, "".join(lines), private=True)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serve_app.cli.options import Encoder, Json
+from serve_app.cli.options import Encoder, Json, check_output
 from serve_app.cli.router import encoder_of
 from serve_app.cli.router_tables import progress
 from serve_app.core import DataError
+from serve_app.core.files import write_whole
 
 if TYPE_CHECKING:
     from serve_app.training.gain import GainRow
@@ -44,7 +45,11 @@ def gain_train(
     from serve_app.training.cascade import read_attempts
     from serve_app.training.gain import encoded, fit_gain, join_texts, read_gain_rows, read_texts
 
+    if held_out is not None:
+        check_output(held_out, "--held-out", data, *([texts] if texts else []))
     rows = read_gain_rows(data) if texts is None else join_texts(read_attempts(data), read_texts(texts))
+    if held_out is not None and any(row.id is None for row in rows):
+        raise DataError('--held-out names rows by "id": give every row of --data one.')
     loaded = encoder_of(encoder)
     with progress(not as_json) as report:
         trained = fit_gain(rows, encoded(rows, loaded, report), loaded.digest, seed, report)
@@ -65,11 +70,6 @@ def gain_train(
 
 
 def _write_held_out(rows: "Sequence[GainRow]", gains: Sequence[float], path: Path) -> None:
-    """One row for each id. Raises DataError where a row has none, or the file cannot be written."""
-    if any(row.id is None for row in rows):
-        raise DataError('--held-out names rows by "id": give every row of --data one.')
+    """One row for each id. Raises OSError."""
     lines = [json.dumps({"id": row.id, "gain": gain}) + "\n" for row, gain in zip(rows, gains, strict=True)]
-    try:
-        path.write_text("".join(lines), encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"Cannot write {path}: {error.strerror or error}.") from error
+    write_whole(path, "".join(lines))

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from serve_app.cli.options import Json, parse_pairs
+from serve_app.cli.options import Json, check_output, parse_pairs
 from serve_app.cli.terminal import bar
+from serve_app.core.files import write_whole
 
 if TYPE_CHECKING:
     from serve_app.labelling.label import Labels
@@ -50,8 +51,7 @@ def label(
     from serve_app.labelling.log import read_log
     from serve_app.labelling.scorers import scorer as scorer_named
 
-    if out.resolve() == log.resolve():
-        raise typer.BadParameter("the labels would be written over the log; name another file", param_hint="--out")
+    check_output(out, "--out", log)
     options = parse_pairs(option or [], "--option", OPTION_EXAMPLE)
     judge = scorer_named(scorer, **options)
     rows = read_log(log)
@@ -61,9 +61,7 @@ def label(
     with bar("Scoring", len(rows), not as_json) as advance:
         labels = asyncio.run(label_rows(rows, log, judge, progress, concurrency, advance))
     written = list(_labelled(rows, log, labels, untold, drop_text))
-    temporary = out.with_name(out.name + ".new")
-    temporary.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in written), encoding="utf-8")
-    temporary.replace(out)
+    write_whole(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in written), private=not drop_text)
     part.unlink()
     figures = _figures(labels, written, scorer, out)
     if scorer == "code":

@@ -1,5 +1,6 @@
 """Options that several commands have, and what is common to reading values from a command line."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -30,8 +31,25 @@ def parse_pairs(written: list[str], option: str, example: str) -> dict[str, Any]
         name, equals, value = one.partition("=")
         if not name or not equals:
             raise typer.BadParameter(f"{one!r} is no NAME=VALUE; write it like {example}", param_hint=option)
+        if name in found:
+            raise typer.BadParameter(f"{name!r} is given twice; give it once", param_hint=option)
         found[name] = value
     return found
+
+
+def check_output(out: Path, option: str, *inputs: Path, replaces: bool = True) -> None:
+    """Say before the work, not after it, that a file cannot be written; `inputs` are never written over.
+
+    `replaces`: whether a file that is there may be. Raises typer.BadParameter.
+    """
+    if any(out.resolve() == one.resolve() for one in inputs):
+        raise typer.BadParameter(f"{out} is what is read; name another file", param_hint=option)
+    if out.is_dir():
+        raise typer.BadParameter(f"{out} is a folder; name a file", param_hint=option)
+    if not out.resolve().parent.is_dir():
+        raise typer.BadParameter(f"{out.resolve().parent} is not there; make it first", param_hint=option)
+    if not replaces and out.exists():
+        raise typer.BadParameter(f"{out} is there already; move it away, or name another file", param_hint=option)
 
 
 def is_unicode(text: str) -> bool:

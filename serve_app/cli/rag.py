@@ -61,15 +61,18 @@ def ingest(
     errors: list[dict[str, str]] = []
     remarks: list[str] = []
     where: dict[str, Any] = {"collection": None, "version": None}
-    with bar("Taking in", len(files), not as_json and sys.stderr.isatty()) as advance:
-        for batch in batches(files):
-            report = _sent(client, fields, batch)
-            sums.update({name: report[name] for name in ("documents", "unchanged", "chunks")})
-            errors += report["errors"]
-            remarks += report["remarks"]
-            where |= {name: report[name] for name in where if name in report}
-            advance(len(batch))
-    _show_ingested(sums, errors, remarks, where, as_json)
+    try:
+        with bar("Taking in", len(files), not as_json and sys.stderr.isatty()) as advance:
+            for batch in batches(files):
+                report = _sent(client, fields, batch)
+                sums.update({name: report[name] for name in ("documents", "unchanged", "chunks")})
+                errors += report["errors"]
+                remarks += report["remarks"]
+                where |= {name: report[name] for name in where if name in report}
+                advance(len(batch))
+    finally:  # what was taken in and refused until a connection broke is told as well
+        if where["collection"] is not None or errors:
+            _show_ingested(sums, errors, remarks, where, as_json)
     if errors:
         raise typer.Exit(1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -39,12 +40,18 @@ def named_files(paths: Sequence[Path]) -> dict[str, Path]:
 
 
 def _of_folder(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Raises OSError for a folder inside that cannot be looked into."""
     whole = folder.resolve()
-    for file in sorted(whole.rglob("*")):
+    files = (Path(at) / name for at, _, names in os.walk(whole, onerror=_raise) for name in names)
+    for file in sorted(files):
         inner = file.relative_to(whole)
         is_hidden = any(part.startswith(".") for part in inner.parts)
         if file.suffix.lower() in READ and not is_hidden and file.is_file():
             yield (Path(whole.name) / inner).as_posix(), file
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def batches(files: Mapping[str, Path]) -> Iterator[dict[str, Path]]:

@@ -47,6 +47,8 @@ def train(
     from serve_app.training.router import Abstention
     from serve_app.training.router import train as fit
 
+    if floor is not None and false_rejection is not None:
+        raise typer.BadParameter("give --floor or --false-rejection, not both.")
     loaded = encoder_of(encoder)
     with progress(not as_json) as report:
         trained = fit(data, loaded, classifier, seed, Abstention(floor, false_rejection), report)

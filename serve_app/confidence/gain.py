@@ -28,6 +28,7 @@ from serve_app.confidence.model import FloatArray, Platt
 from serve_app.confidence.stored import Stored, damaged, read_object
 from serve_app.confidence.surface import SURFACE, surface
 from serve_app.core import ConfigError, DataError
+from serve_app.core.files import write_whole
 
 FORMAT = 1
 ARRAYS_FILE, RECORD_FILE = "gain.safetensors", "gain.json"
@@ -136,8 +137,8 @@ def write(model: GainModel, folder: Path) -> None:
     text = json.dumps(record.model_dump(mode="json"), ensure_ascii=False, indent=2)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ARRAYS_FILE).write_bytes(save(arrays))
-        (folder / RECORD_FILE).write_text(text + "\n", encoding="utf-8")
+        write_whole(folder / ARRAYS_FILE, save(arrays))
+        write_whole(folder / RECORD_FILE, text + "\n")
     except OSError as error:
         raise DataError(f"Cannot write the {_WHAT} to {folder}: {error.strerror or error}.") from error
 

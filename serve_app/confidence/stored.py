@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from serve_app.core import DataError
+from serve_app.core.files import write_whole
 
 
 class Stored(BaseModel):
@@ -20,7 +21,7 @@ def write_object(found: Stored, path: Path, what: str) -> None:
     text = json.dumps(found.model_dump(), ensure_ascii=False, indent=1)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
+        write_whole(path, text + "\n")
     except OSError as error:
         raise DataError(f"Cannot write the {what} to {path}: {error.strerror or error}.") from error
 

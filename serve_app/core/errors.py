@@ -109,11 +109,11 @@ class CollectionNotFound(RequestError):
 
 @contextmanager
 def single_errors() -> Iterator[None]:
-    """Around an asyncio.TaskGroup: the first HeadraceError of its tasks is raised as if it had come alone."""
+    """Around an asyncio.TaskGroup: the first HeadraceError or OSError of its tasks is raised as if it came alone."""
     try:
         yield
     except BaseExceptionGroup as group:
-        told: BaseException | None = group.subgroup(HeadraceError)
+        told: BaseException | None = group.subgroup((HeadraceError, OSError))
         while isinstance(told, BaseExceptionGroup):
             told = told.exceptions[0]
         raise told or group from None

@@ -87,6 +87,7 @@ class LocalAnswerer:
             return found
         path.parent.mkdir(parents=True, exist_ok=True)
         async with (self.engine or _local_engine)(self, len(missing)) as engine:
+            path.touch(mode=0o600)  # people's texts
             with path.open("a", encoding="utf-8") as out:
 
                 async def one(ask: Ask) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from serve_app.adapters import shipped_names
 from serve_app.config.load import describe, read_mapping
 from serve_app.config.section import Section
 from serve_app.core import ConfigError
@@ -133,6 +134,8 @@ def read_plan(path: Path) -> Plan:
         raise ConfigError(f"{path}: {describe(error)}") from error
     folder = path.resolve().parent
     files = {name: _beside(folder, getattr(plan, name)) for name in ("labelled", "regression", "replay", "policy")}
+    if plan.live is not None and plan.live not in shipped_names():
+        files["live"] = _beside(folder, plan.live)
     source = plan.source.model_copy(update={"log": _beside(folder, plan.source.log)})
     return plan.model_copy(update={**files, "source": source})
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from serve_app.core import DataError, Message
+from serve_app.core.files import write_whole
 from serve_app.labelling.item import Item
 from serve_app.labelling.lines import Line, parse_object, read_lines
 from serve_app.training.cascade.outcomes import TokenCounts
@@ -109,10 +110,8 @@ def write_examples(rows: Iterable[ExampleRow], path: Path) -> None:
 
 
 def write_lines(rows: Iterable[dict[str, Any]], path: Path) -> None:
-    """One JSON object a line, whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    partial.replace(path)
+    """One JSON object a line, whole or not at all, for its owner alone: these are people's texts."""
+    write_whole(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), private=True)
 
 
 def objects(path: Path) -> list[tuple[Line, dict[str, Any]]]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from serve_app.core import DataError
+from serve_app.core.files import write_whole
 
 RECORD = "done.json"
 _BEGUN = "begun.json"
@@ -68,9 +69,7 @@ def _begin(folder: Path, inputs: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def _read(record: Path) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from serve_app.core import DataError, HeadraceError, single_errors
+from serve_app.core import DataError, HeadraceError, RequestError, single_errors
 from serve_app.labelling.item import Scorer
 from serve_app.labelling.lines import Line, parse_object
 from serve_app.labelling.log import LogRow
@@ -106,7 +106,7 @@ async def _label(row: LogRow, where: str, scorer: Scorer) -> Label:
             return Label(small, None)
         large = 1.0 if compares_with_large(scorer) else await _score(scorer, row, row.large_answer)
         return Label(small, large)
-    except DataError as error:
+    except (DataError, RequestError) as error:
         raise DataError(f"{where}: {error}") from error
 
 

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from serve_app.core import DataError
+from serve_app.core.files import write_whole
 from serve_app.router.classifier import Arrays, Classifier, Model, Settings
 from serve_app.router.examples import Examples, Shape
 from serve_app.router.linear import Linear, LinearSettings
@@ -87,8 +88,8 @@ def write(artifact: Artifact, folder: Path) -> None:
     text = json.dumps(Record.model_validate(record).model_dump(), ensure_ascii=False, indent=2)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ARRAYS_FILE).write_bytes(save(arrays))
-        (folder / RECORD_FILE).write_text(text + "\n", encoding="utf-8")
+        write_whole(folder / ARRAYS_FILE, save(arrays))
+        write_whole(folder / RECORD_FILE, text + "\n")
     except OSError as error:
         raise DataError(f"Cannot write the router to {folder}: {error.strerror or error}.") from error
 

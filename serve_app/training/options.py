@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -54,8 +55,8 @@ class TrainOptions:
     def __post_init__(self) -> None:
         for name in ("rank", "alpha", "learning_rate", "epochs", "rows_per_step", "micro_batch_tokens",
                      "max_length_tokens", "checkpoint_every_steps", "validate_every_steps"):  # fmt: skip
-            if getattr(self, name) <= 0:
-                raise TrainingError(f"{name} must be greater than 0; it is {getattr(self, name)}.")
+            if not 0 < getattr(self, name) < math.inf:
+                raise TrainingError(f"{name} must be a number greater than 0; it is {getattr(self, name)}.")
         if self.token_budget is not None and self.token_budget <= 0:
             raise TrainingError(f"token_budget must be greater than 0; it is {self.token_budget}.")
         if self.patience is not None and self.patience <= 0:

@@ -73,6 +73,8 @@ def plan_steps(examples: Sequence[Example], options: TrainOptions) -> list[list[
     """The rows of every step of the run, in order; the same for the same examples and options."""
     per_epoch = sum(len(example.token_ids) for example in examples)
     wanted = options.token_budget or round(per_epoch * options.epochs)
+    if wanted < 1:
+        raise TrainingError(f"{options.epochs:g} epochs of {per_epoch} tokens are no step; raise --epochs.")
     steps: list[list[Example]] = []
     planned = 0
     for step in _endless_steps(examples, options):

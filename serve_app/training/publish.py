@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -45,16 +46,20 @@ class Outcome:
 def publish(
     out: Path, trainee: Trainee, base: ModelFiles, dataset: Dataset, options: TrainOptions, outcome: Outcome
 ) -> None:
-    """Write the adapter folder, weights last, and check it the way a server will. Raises AdapterError if it fails."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Write the adapter folder, whole or not at all, checked the way a server will. Raises AdapterError if it fails."""
+    part = out.with_name(f"{out.name}.partial")
+    if part.exists():  # of a run that was broken off here
+        shutil.rmtree(part)
+    part.mkdir(parents=True)
     manifest = dataset.manifest.model_copy(update={"base_digest": base.source_digest})
-    _write(out / MANIFEST, manifest.model_dump_json(indent=2, exclude_none=True))
+    _write(part / MANIFEST, manifest.model_dump_json(indent=2, exclude_none=True))
     metrics = _metrics(trainee, base, dataset, options, outcome)
-    metrics["training"]["picture"] = curve.FILE_NAME if curve.draw(outcome.result, out / curve.FILE_NAME) else None
-    _write(out / METRICS, json.dumps(metrics, indent=2))
-    _write(out / CARD, render(out.name, metrics, manifest))
-    _save_weights(out, trainee, base)
-    adapters.verify(adapters.load(out), base)
+    metrics["training"]["picture"] = curve.FILE_NAME if curve.draw(outcome.result, part / curve.FILE_NAME) else None
+    _write(part / METRICS, json.dumps(metrics, indent=2))
+    _write(part / CARD, render(out.name, metrics, manifest))
+    _save_weights(part, trainee, base)
+    adapters.verify(adapters.load(part, out.name), base)
+    part.rename(out)
 
 
 def _save_weights(out: Path, trainee: Trainee, base: ModelFiles) -> None:

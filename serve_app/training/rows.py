@@ -68,8 +68,9 @@ def file_digest(path: Path) -> str:
 def _row(line: str, source: str) -> Row:
     try:
         record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{source}: not valid JSON ({error.msg}); write one JSON object a line.") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        detail = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+        raise DataError(f"{source}: not valid JSON ({detail}); write one JSON object a line.") from error
     if not isinstance(record, dict):
         raise DataError(f"{source}: the line is no JSON object; write one object with prompt and completion a line.")
     messages, completion = _conversation(record, source)

@@ -16,6 +16,7 @@ import torch
 
 from serve_app.adapters import AdapterSpec
 from serve_app.catalogue import ModelFiles
+from serve_app.core.files import write_whole
 from serve_app.training import checkpoint
 from serve_app.training.base import Trainee, load_trainee
 from serve_app.training.dataset import Dataset, first_of_each_group, hold_back
@@ -76,6 +77,7 @@ def run(
 
     Raises TrainingError, DataError or AdapterError, each one sentence, before any training where it can be known then.
     """
+    out = out.resolve()  # `.` has no name
     work = out.with_name(f"{out.name}.run")
     _refuse_overwriting(out, work, resume)
     dataset = _with_validation(dataset, options)
@@ -149,9 +151,7 @@ def _scores(
     advance = watch.stage("Scoring the adapter" if adapted else "Scoring the base", total)
     scores = evaluate(trainee, rows, options, adapted, advance)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"key": key, "scores": [asdict(score) for score in scores]}), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps({"key": key, "scores": [asdict(score) for score in scores]}))
     return scores
 
 

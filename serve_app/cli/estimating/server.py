@@ -51,6 +51,10 @@ class Server:
         account = answer.get("headrace")
         if not isinstance(account, dict):
             raise ConfigError("The server's answer has no `headrace` object; --url must be that of a Headrace server.")
+        if account["cache"] is not None:
+            raise ConfigError(
+                "The server answers from its response cache: set cache.enabled to false while you estimate."
+            )
         text, escalated = reply_text(answer), bool(account["escalated"])
         usages = {one["node"]: self._usage(one) for one in account["attempts"] if one.get("role", "answer") == "answer"}
         if not escalated and "fallback" in usages:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from serve_app.core import DataError
+from serve_app.labelling.lines import Line, parse_object
 
 ROUTING_TESTS = ("routing/test.jsonl", "routing/test_ood.jsonl")
 
@@ -38,13 +38,9 @@ def read_records(data_dir: Path, name: str) -> list[dict[str, Any]]:
         raise DataError(f"{path} is missing; point --data-dir at the folder that holds {name}.")
     records = []
     # split, not splitlines: texts hold U+2028 and friends, which JSON leaves unescaped
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line:
-            continue
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}:{number}: not valid JSON ({error.msg}).") from error
+    for number, line in enumerate(path.read_bytes().split(b"\n"), start=1):
+        if line:
+            records.append(parse_object(Line(number, line), path))
     return records
 
 

@@ -16,7 +16,7 @@ from tests.parts.deploy.ray_api import RayServiceSpec
 from tests.parts.deploy.rendering import rendering
 from tests.unit.deploy.pools import Pool, can_hold, fit_together
 
-CUSTOM = {"RayService", "PodMonitor"}
+CUSTOM = {"RayService", "PodMonitor", "PrometheusRule"}
 DRAIN_WAIT_S = 150
 
 
@@ -125,11 +125,14 @@ def test_a_pod_waits_for_its_queries_before_it_ends(spec: RayServiceSpec, settin
     assert spec.rayClusterDeletionDelaySeconds > slowest + draining
 
 
-def test_every_pool_is_watched_by_a_budget_and_the_network_policy(objects: list[dict[str, Any]]) -> None:
+def test_every_pool_is_watched_by_the_network_policy_and_what_may_not_go_at_once_by_a_budget(
+    objects: list[dict[str, Any]],
+) -> None:
     service = RayServiceSpec.model_validate(ray_service(objects)["spec"])
     labels = [template["metadata"]["labels"] for template in service.rayClusterConfig.pods().values()]
     budgets = [one["spec"]["selector"]["matchLabels"] for one in objects if one["kind"] == "PodDisruptionBudget"]
-    assert sorted(map(str, labels)) == sorted(map(str, budgets))
+    assert all(one in labels for one in budgets)
+    assert {one["app.kubernetes.io/component"] for one in budgets} == {"cpu", "head"}
     for policy in (one for one in objects if one["kind"] == "NetworkPolicy"):
         assert all(policy["spec"]["podSelector"]["matchLabels"].items() <= one.items() for one in labels)
 
@@ -150,7 +153,13 @@ def test_only_gateways_are_open_to_the_ingress(objects: list[dict[str, Any]]) ->
 def test_only_with_fault_tolerance_may_the_head_be_moved(objects: list[dict[str, Any]], spec: RayServiceSpec) -> None:
     (budget,) = [one for one in objects if one["metadata"]["name"] == "headrace-head"]
     survives = spec.rayClusterConfig.gcsFaultToleranceOptions is not None
-    assert budget["spec"]["maxUnavailable"] == (1 if survives else 0)
+    assert budget["spec"]["minAvailable"] == (0 if survives else 1)
+
+
+def test_budgets_count_pods_since_no_owner_says_how_many_there_should_be(objects: list[dict[str, Any]]) -> None:
+    budgets = [one["spec"] for one in objects if one["kind"] == "PodDisruptionBudget"]
+    assert len(budgets) == 2
+    assert all(isinstance(one["minAvailable"], int) and "maxUnavailable" not in one for one in budgets)
 
 
 def test_pods_pull_the_models_that_the_settings_name(spec: RayServiceSpec, settings: Settings) -> None:

@@ -36,6 +36,13 @@ def test_the_dockerfile_has_today_s_switches(repo: Path) -> None:
     assert all(f'{name}="{value}"' in text for name, value in module.switches().items())
 
 
+def test_the_prometheus_operator_gets_the_same_alerts(repo: Path) -> None:
+    module = rendering(repo)
+    assert module.RULE.read_text() == module.prometheus_rule(), AGAIN
+    rule = yaml.safe_load(module.RULE.read_text())
+    assert rule["spec"] == yaml.safe_load(module.RULES.read_text())
+
+
 def test_production_on_kubernetes_is_the_production_graph(repo: Path) -> None:
     patch = yaml.safe_load((KUBERAY / "overlays" / "production" / "serve-config.yaml").read_text())
     here = yaml.safe_load(patch["spec"]["serveConfigV2"])

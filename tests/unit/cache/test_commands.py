@@ -82,7 +82,9 @@ def test_pairs_are_what_the_cache_would_have_compared(tmp_path):
     assert (row["answer"], row["stored_answer"]) == ("answer fed cba", "answer abc def")
     assert row["similarity"] > 0.99
     assert "same" in refused("fit", "--pairs", out, "--out", tmp_path / "p")
-    assert "holds no rows" in refused("pairs", "--questions", _empty(tmp_path), "--out", out)
+    again = run("pairs", "--questions", log, "--out", out)
+    assert (again.exit_code, len(out.read_text().splitlines())) == (2, 1), "`same` may be filled in"
+    assert "holds no rows" in refused("pairs", "--questions", _empty(tmp_path), "--out", tmp_path / "new.jsonl")
 
 
 def _empty(folder):

@@ -27,8 +27,11 @@ def test_a_profile_is_named_and_a_file_is_given_by_its_whole_path(
         assert run(monkeypatch, "--graph", "cascade", "--config", given, "--out", str(out)) == 0
         (application,) = yaml.safe_load(out.read_text())["applications"]
         assert application["runtime_env"]["env_vars"]["HEADRACE_CONFIG"] == named
+    assert "`serve deploy" in capsys.readouterr().out
     assert run(monkeypatch, "--graph", "cascade", "--config", "mine.yaml") == 0
     assert capsys.readouterr().out == out.read_text()
+    assert run(monkeypatch, "--config", "mine.yaml", "--out", "mine.yaml") == 2
+    assert Path("mine.yaml").read_text() == profiles()["demo"].read_text()
 
 
 def test_a_graph_that_is_not_there_is_one_sentence(

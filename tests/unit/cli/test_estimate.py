@@ -168,7 +168,7 @@ async def test_a_server_in_shadow_mode_cannot_be_estimated():
     }
     body = {
         "choices": [{"message": {"content": "hi"}}],
-        "headrace": {"route": None, "escalated": False, "attempts": [attempt]},
+        "headrace": {"route": None, "escalated": False, "cache": None, "attempts": [attempt]},
     }
     transport = httpx.MockTransport(lambda request: httpx.Response(200, json=body))
     source = Server(chat.ChatEndpoint("http://host", transport=transport), MODELS, False, 1)

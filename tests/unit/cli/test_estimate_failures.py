@@ -41,7 +41,7 @@ def a_server(answers):
             return httpx.Response(said, json={})
         usage = dict.fromkeys(("prompt_tokens", "cached_tokens", "completion_tokens"), 1)
         attempts = [{"node": "specialists", "model": "small", "usage": usage}]
-        account = {"route": None, "escalated": False, "attempts": attempts}
+        account = {"route": None, "escalated": False, "cache": None, "attempts": attempts}
         return httpx.Response(200, json={"choices": [{"message": {"content": said}}], "headrace": account})
 
     transport = httpx.MockTransport(answered)
