@@ -40,8 +40,8 @@ test: setup models ## Run unit tests, real models and real Ray, but for what `te
 test-cluster: setup models ## Run the long ones: running graphs are killed, updated, scaled; several nodes
 	$(BIN)/pytest -q -m cluster
 
-test-unit: setup ## Run the unit tests, on two cores and with a fifth of the examples: no Ray, no model, no process or server
-	$(UNIT) --hypothesis-profile=quick
+test-unit: setup ## Run the unit tests, on two cores, with a fifth of the examples and no simulations: no Ray, no model, no server
+	$(UNIT) --hypothesis-profile=quick -m "not simulation"
 
 docs: setup ## Build the documentation into build/site; a broken link fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -16,7 +16,7 @@ from serve_app.checklist.prometheus import Prometheus
 from serve_app.checklist.records import Records
 from serve_app.checklist.reports import Gate, Metrics, read_report
 from serve_app.config import Settings
-from serve_app.core import AdapterError, HeadraceError
+from serve_app.core import AdapterError, HeadraceError, LedgerError
 from serve_app.router.artifact import Record as RouterRecord
 from serve_app.router.artifact import read_record
 from serve_app.router.domain import shipped as shipped_router
@@ -87,7 +87,7 @@ class Facts:
         self.prometheus = Prometheus(settings.checklist.prometheus_url)
         self.grafana = Grafana(settings.checklist.grafana_url, settings.checklist.grafana_token)
         self._totals: dict[float, Mapping[str, Any] | None] = {}
-        self._keys: KeyFacts | None = None
+        self._keys: KeyFacts | HeadraceError | None = None
 
     @cached_property
     def machines(self) -> tuple[Machine, ...]:
@@ -111,14 +111,24 @@ class Facts:
         return self.folder / Path(text).expanduser()
 
     async def keys(self) -> KeyFacts:
-        """Of the settings; beside them of the running server, else of the database. Raises HeadraceError."""
+        """Of the settings; beside them of the running server, else of the database.
+
+        Raises HeadraceError where neither says it: settings with an admin key do, whatever is stored.
+        """
         if self._keys is None:
-            if self.server is not None:
-                self._keys = of_server(self.settings, (await self.server.get("/v1/status"))["viewer"])
-            else:
-                url = self._database()
-                self._keys = of_settings(self.settings) if url is None else await of_database(self.settings, url)
+            self._keys = await self._read_keys()
+        if isinstance(self._keys, HeadraceError):
+            raise self._keys
         return self._keys
+
+    async def _read_keys(self) -> KeyFacts | HeadraceError:
+        try:
+            if self.server is not None:
+                return of_server(self.settings, (await self.server.get("/v1/status"))["viewer"])
+            url = self._database()
+            return of_settings(self.settings) if url is None else await of_database(self.settings, url)
+        except LedgerError as error:
+            return of_settings(self.settings, str(error)) if self.settings.gateway.admin_keys else error
 
     def _database(self) -> str | None:
         """The ledger's database; None: a file that is not written yet. Raises ConfigError for what is no database."""

@@ -30,11 +30,12 @@ def of_server(settings: Settings, viewer: Mapping[str, Any]) -> KeyFacts:
     return KeyFacts(False, has_admin, f"The running server asks for keys, and was asked with one of role {role}.")
 
 
-def of_settings(settings: Settings) -> KeyFacts:
-    """Where no database is written yet that could hold others."""
+def of_settings(settings: Settings, unread: str = "") -> KeyFacts:
+    """Where no database is written yet that could hold others; or it could not be read, and `unread` says why."""
     gateway = settings.gateway
     is_open = not (gateway.api_keys or gateway.admin_keys)
-    return KeyFacts(is_open, bool(gateway.admin_keys), f"{_said(settings)}; no ledger is there that could hold others.")
+    rest = f"others were not seen: {unread}" if unread else "no ledger is there that could hold others."
+    return KeyFacts(is_open, bool(gateway.admin_keys), f"{_said(settings)}; {rest}")
 
 
 async def of_database(settings: Settings, url: str) -> KeyFacts:

@@ -84,7 +84,11 @@ class AdminClient:
     def _ask(self, method: str, path: str, within_s: float = _TIMEOUT_S, **request: Any) -> dict[str, Any]:
         import httpx
 
-        if not is_unicode(json.dumps([path, request.get("params"), request.get("json")], ensure_ascii=False)):
+        try:
+            sent = json.dumps([path, request.get("params"), request.get("json")], ensure_ascii=False, allow_nan=False)
+        except ValueError as error:
+            raise typer.BadParameter("a number is none; write one like 0.1") from error
+        if not is_unicode(sent):
             raise typer.BadParameter("a name or a value is not valid UTF-8; check the terminal's encoding")
         timeout = httpx.Timeout(within_s, connect=CONNECT_TIMEOUT_S)
         with connected(self._url, "; send the command again, it goes on from where it was."):

@@ -13,8 +13,8 @@ from serve_app.core import HeadraceError
 if TYPE_CHECKING:
     import httpx
 
-_SILENCE_S = 330.0
-"""A server that says nothing for so long will say nothing more: queries end after five minutes."""
+_SILENCE_S = 3600.0
+"""A server that says nothing for so long will say nothing more. Its `gateway.timeout_s` is 300 as a rule."""
 _NO_ANSWER = "The server sent something else than an answer; is it a Headrace server?"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 import typer
 
@@ -16,7 +15,7 @@ CONNECT_TIMEOUT_S = 5.0
 
 def server_root(url: str) -> str:
     """A server's address without `/v1`. Raises typer.BadParameter where a password stands in it: keys have options."""
-    if "@" in urlsplit(url).netloc:
+    if "@" in url.partition("://")[2].partition("/")[0]:
         raise typer.BadParameter("the address holds a user or a password, which Headrace does not take; use --key")
     return url.rstrip("/").removesuffix("/v1")
 
@@ -37,9 +36,13 @@ def connected(url: str, when_broken: str) -> Iterator[None]:
         ) from error
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise typer.BadParameter(f"{url!r} is no address of a server; write http://HOST:PORT.") from error
-    except (ImportError, ValueError) as error:  # httpx, of the proxies in the environment
+    except ImportError as error:  # httpx, of a SOCKS proxy
         raise HeadraceError(
             f"A proxy of the environment cannot be used ({error}); unset ALL_PROXY and its like, or name an HTTP proxy."
         ) from error
+    except ValueError as error:  # the same, of a kind that it does not know; other values are looked at before
+        if "proxy" not in str(error).lower():
+            raise
+        raise HeadraceError(f"A proxy of the environment cannot be used ({error}); unset ALL_PROXY.") from error
     except httpx.HTTPError as error:
         raise HeadraceError(f"The connection to {url} broke{when_broken}") from error

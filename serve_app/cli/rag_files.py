@@ -40,14 +40,15 @@ def named_files(paths: Sequence[Path]) -> dict[str, Path]:
 
 
 def _of_folder(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Raises OSError for a folder inside that cannot be looked into."""
+    """Raises OSError for a folder inside that cannot be looked into; hidden ones are not."""
     whole = folder.resolve()
-    files = (Path(at) / name for at, _, names in os.walk(whole, onerror=_raise) for name in names)
+    files = []
+    for at, folders, names in os.walk(whole, onerror=_raise):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(at) / name for name in names if not name.startswith(".")]
     for file in sorted(files):
-        inner = file.relative_to(whole)
-        is_hidden = any(part.startswith(".") for part in inner.parts)
-        if file.suffix.lower() in READ and not is_hidden and file.is_file():
-            yield (Path(whole.name) / inner).as_posix(), file
+        if file.suffix.lower() in READ and file.is_file():
+            yield (Path(whole.name) / file.relative_to(whole)).as_posix(), file
 
 
 def _raise(error: OSError) -> None:

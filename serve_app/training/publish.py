@@ -47,7 +47,7 @@ def publish(
     out: Path, trainee: Trainee, base: ModelFiles, dataset: Dataset, options: TrainOptions, outcome: Outcome
 ) -> None:
     """Write the adapter folder, whole or not at all, checked the way a server will. Raises AdapterError if it fails."""
-    part = out.with_name(f"{out.name}.partial")
+    part = out.with_name(f".{out.name}.partial")
     if part.exists():  # of a run that was broken off here
         shutil.rmtree(part)
     part.mkdir(parents=True)

@@ -121,6 +121,8 @@ def _with_validation(dataset: Dataset, options: TrainOptions) -> Dataset:
 def _refuse_overwriting(out: Path, work: Path, resume: bool) -> None:
     if out.exists() and any(out.iterdir()):
         raise TrainingError(f"{out} is not empty; give --out a new folder.")
+    if out.is_mount():  # what is whole is put in its place in the end
+        raise TrainingError(f"{out} is a volume of its own; give --out a new folder in it.")
     if not resume and (work / checkpoint.FILE_NAME).exists():
         raise TrainingError(f"{work} holds a run that is not finished; pass --resume to go on, or delete it.")
 

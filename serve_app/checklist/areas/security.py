@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from urllib.parse import quote
 
 from serve_app.checklist.checks import CHECKS
 from serve_app.checklist.facts import Facts
@@ -93,11 +94,14 @@ async def secrets(facts: Facts) -> Finding:
             "There is no file to look into: a packaged profile, or a replica that was sent its settings."
         )
     text = facts.settings_file.read_text(encoding="utf-8")
-    gateway, password = facts.settings.gateway, store_url(facts.settings.ledger.url).password
-    secrets = {
-        f"key {name!r}": key.get_secret_value() for name, key in {**gateway.api_keys, **gateway.admin_keys}.items()
-    } | ({"password of ledger.url": str(password)} if password else {})
-    written = [name for name, secret in secrets.items() if secret in text]
+    gateway, password = facts.settings.gateway, str(store_url(facts.settings.ledger.url).password or "")
+    written = [
+        f"key {name!r}"
+        for name, key in {**gateway.api_keys, **gateway.admin_keys}.items()
+        if key.get_secret_value() in text
+    ]
+    if password and any(f":{form}@" in text for form in (password, quote(password, safe=""))):
+        written.append("password of ledger.url")
     if written:
         return Finding.fail(
             f"The {written[0]} stands in {facts.settings_file.name} as it is.",

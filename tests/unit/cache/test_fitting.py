@@ -31,6 +31,7 @@ def every_third(num_pairs):
     return np.arange(num_pairs) % 3 == 0
 
 
+@pytest.mark.simulation
 def test_the_stated_risk_is_kept_in_at_least_the_stated_share_of_draws():
     rng, broken, fitted = np.random.default_rng(5), 0, 0
     for _ in range(300):

@@ -124,6 +124,7 @@ def test_the_verdict_is_plain_json():
     assert plain["findings"][0]["is_worse"] is False
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize(("difference", "wrong"), [(-0.05, "promote"), (0.0, "rollback")])
 def test_wrong_decisions_are_as_rare_as_stated(difference, wrong):
     """100 trials asked after every 50 of 800 pairs; at most alpha and 3 standard errors of the estimate."""

@@ -129,6 +129,16 @@ async def test_a_policy_that_was_fitted_to_a_budget_promises_nothing(facts_of: F
     assert held["cascade.audit"].status == "pass"
 
 
+async def test_an_admin_key_of_the_settings_is_one_whatever_the_database_says(
+    facts_of: FactsOf, tmp_path: Path
+) -> None:
+    (tmp_path / "ledger.sqlite3").write_text("this is no database, whatever its name says" * 100)
+    changes = {"ledger": {"url": "ledger.sqlite3"}, "gateway": {"admin_keys": {"ada": "correct horse"}}}
+    items = await items_of(facts_of(changes))
+    assert items["security.keys"].status == items["security.admin"].status == "pass"
+    assert "others were not seen" in items["security.keys"].evidence
+
+
 async def test_keys_that_are_stored_count(facts_of: FactsOf, tmp_path: Path) -> None:
     ledger = SqlLedger(f"sqlite:///{tmp_path}/ledger.sqlite3")
     await ledger.open()

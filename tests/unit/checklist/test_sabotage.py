@@ -196,9 +196,12 @@ async def test_a_damaged_report_is_named(facts_of: FactsOf, tmp_path: Path, repo
     assert (item.status, said in item.evidence) == ("fail", True)
 
 
-async def test_rows_that_nobody_can_look_at_are_a_warning_in_production(facts_of: FactsOf) -> None:
-    production, demo = await items_of(facts_of()), await items_of(facts_of(profile="demo"))
+async def test_rows_that_nobody_can_look_at_are_a_warning_in_production(facts_of: FactsOf, tmp_path: Path) -> None:
+    own = {"adapters": {"code": {"path": str(copied(tmp_path))}}}
+    production, demo = await items_of(facts_of(own)), await items_of(facts_of(own, profile="demo"))
+    shipped_only = await items_of(facts_of())
     names = [f"data.{name}" for name in ("duplicates", "leakage", "personal")]
+    assert {shipped_only[name].status for name in names} == {"not_applicable"}
     assert {production[name].status for name in names} == {"warn"}
     assert {demo[name].status for name in names} == {"not_applicable"}
 

@@ -47,6 +47,12 @@ def test_a_password_in_an_address_is_refused_and_not_repeated(url: str) -> None:
     assert CliRunner().invoke(app, ["ask", "hi", "--url", url]).exit_code == 2
 
 
+def test_an_address_or_a_number_that_is_none_is_a_usage_error(asked: list[str]) -> None:
+    assert CliRunner().invoke(app, ["adapters", "canary", "legal", "nan"]).exit_code == 2
+    assert server_root("http://[::1:8000") == "http://[::1:8000", "httpx says what is wrong with it"
+    assert not asked
+
+
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1080", "foo://127.0.0.1"])
 def test_a_proxy_that_cannot_be_used_is_one_sentence(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
     monkeypatch.setenv("ALL_PROXY", proxy)

@@ -31,10 +31,10 @@ def mode(path: Path) -> int:
 def test_a_file_is_replaced_whole(tmp_path_factory: pytest.TempPathFactory, text: str, private: bool) -> None:
     path = tmp_path_factory.mktemp("whole") / "file"
     path.write_text("what was there before")
-    path.chmod(0o644)
+    path.chmod(0o640)
     write_whole(path, text, private=private)
     assert path.read_bytes() == text.encode()
-    assert mode(path) == (0o600 if private else 0o644)
+    assert mode(path) == (0o600 if private else 0o640)
     assert [one.name for one in path.parent.iterdir()] == ["file"]
 
 

@@ -82,6 +82,7 @@ def test_with_a_target_few_flex_queries_wait_until_some_were_in_time():
         assert in_flight.num_refused["flex"] == 2
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("default_share", [0.6, 0.9])
 @pytest.mark.parametrize("tier", ["flex", "default", "priority"])
 def test_after_an_overload_any_tier_by_itself_brings_the_places_back(tier, default_share):

@@ -6,6 +6,8 @@ import pytest
 
 from tests.unit.gateway.queueing import Simulation
 
+pytestmark = pytest.mark.simulation
+
 TARGET_S = 1.0
 SETTLED_S, END_S = 60.0, 160.0
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from tests.properties import examples
 from tests.unit.gateway.queueing import Simulation
 
+pytestmark = pytest.mark.simulation
+
 SLO_S = 2.0
 BEGIN_S, END_S = 20.0, 60.0
 AGAIN_S = 6.0

@@ -183,6 +183,7 @@ def test_a_target_for_a_route_without_rows_and_a_handful_of_rows_are_refused():
         fit(attempts(10), OPTIONS)
 
 
+@pytest.mark.simulation
 def test_over_many_draws_of_labels_the_fitted_threshold_keeps_the_risk():
     """The models fitted once; 200 labelled rows drawn 300 times from a known population, with replacement."""
     population = tabulate(attempts(1500, seed=9, routes=("legal",)), OPTIONS.stages)

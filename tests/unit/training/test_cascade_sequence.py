@@ -80,6 +80,7 @@ def draws(chance, score, num_rows, seed=0, count=500):
     return float(np.mean(kept))
 
 
+@pytest.mark.simulation
 @pytest.mark.parametrize("num_rows", [60, 250])
 @pytest.mark.parametrize(
     ("chance", "score"),
