@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from serve_app.adapters import AdapterSpec, load, shipped
 from serve_app.checklist.grafana import Grafana
@@ -22,6 +22,8 @@ from serve_app.router.artifact import read_record
 from serve_app.router.domain import shipped as shipped_router
 
 Profile = Literal["demo", "production"]
+
+T = TypeVar("T")
 
 Page = Callable[[str], Awaitable[dict[str, Any]]]
 """A path of the running server, such as `/v1/status` -> the JSON object there. Raises HeadraceError."""
@@ -46,24 +48,34 @@ class AdapterFacts:
         return read_report(self._folder / "gate.json", Gate)
 
 
+class Once:
+    """Answers by what was asked for, each asked for once: a server or a database that hangs is not waited for again."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Any] = {}
+
+    async def get(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """Raises HeadraceError where `ask` did."""
+        if what not in self._known:
+            try:
+                self._known[what] = await ask()
+            except HeadraceError as error:
+                self._known[what] = error
+        known: T | HeadraceError = self._known[what]
+        if isinstance(known, HeadraceError):
+            raise known
+        return known
+
+
 class Server:
     """The pages of a running server, each asked for once."""
 
     def __init__(self, page: Page) -> None:
-        self._page = page
-        self._seen: dict[str, dict[str, Any] | HeadraceError] = {}
+        self._page, self._once = page, Once()
 
     async def get(self, path: str) -> dict[str, Any]:
         """The JSON object of a page. Raises HeadraceError with the server's own sentence."""
-        if path not in self._seen:
-            try:
-                self._seen[path] = await self._page(path)
-            except HeadraceError as error:  # nor is a server that hangs waited for again
-                self._seen[path] = error
-        seen = self._seen[path]
-        if isinstance(seen, HeadraceError):
-            raise seen
-        return seen
+        return await self._once.get(path, lambda: self._page(path))
 
 
 class Facts:
@@ -86,8 +98,7 @@ class Facts:
         self.records = Records(self.path(settings.checklist.records))
         self.prometheus = Prometheus(settings.checklist.prometheus_url)
         self.grafana = Grafana(settings.checklist.grafana_url, settings.checklist.grafana_token)
-        self._totals: dict[float, Mapping[str, Any] | None] = {}
-        self._keys: KeyFacts | HeadraceError | None = None
+        self._once = Once()
 
     @cached_property
     def machines(self) -> tuple[Machine, ...]:
@@ -115,20 +126,18 @@ class Facts:
 
         Raises HeadraceError where neither says it: settings with an admin key do, whatever is stored.
         """
-        if self._keys is None:
-            self._keys = await self._read_keys()
-        if isinstance(self._keys, HeadraceError):
-            raise self._keys
-        return self._keys
+        return await self._once.get("keys", self._read_keys)
 
-    async def _read_keys(self) -> KeyFacts | HeadraceError:
+    async def _read_keys(self) -> KeyFacts:
         try:
             if self.server is not None:
                 return of_server(self.settings, (await self.server.get("/v1/status"))["viewer"])
             url = self._database()
             return of_settings(self.settings) if url is None else await of_database(self.settings, url)
         except LedgerError as error:
-            return of_settings(self.settings, str(error)) if self.settings.gateway.admin_keys else error
+            if not self.settings.gateway.admin_keys:
+                raise
+            return of_settings(self.settings, str(error))
 
     def _database(self) -> str | None:
         """The ledger's database; None: a file that is not written yet. Raises ConfigError for what is no database."""
@@ -145,10 +154,8 @@ class Facts:
 
         Of the running server, else of the database that the settings name. Raises HeadraceError.
         """
-        if days not in self._totals:
-            stats = await self._stats(days)
-            self._totals[days] = None if stats is None else stats["totals"]
-        return self._totals[days]
+        stats = await self._once.get(f"stats of {days:g} days", lambda: self._stats(days))
+        return None if stats is None else stats["totals"]
 
     async def _stats(self, days: float) -> dict[str, Any] | None:
         if self.server is not None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from serve_app.core import DataError
 
@@ -84,7 +84,7 @@ class Gate(_Report):
     version: str
     passed: bool
     checks: tuple[GateCheck, ...] = ()
-    regression: tuple[Domain, ...] = Field(default=())
+    regression: tuple[Domain, ...] = ()
 
 
 R = TypeVar("R", bound=_Report)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from serve_app.cli.connection import CONNECT_TIMEOUT_S, connected, server_root
-from serve_app.cli.options import is_unicode
 from serve_app.core import HeadraceError
+from serve_app.core.texts import is_unicode
 
 if TYPE_CHECKING:
     import httpx

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serve_app.cli.connection import CONNECT_TIMEOUT_S, DEFAULT_URL, connected, server_root
-from serve_app.cli.options import ApiKey, ServerUrl, is_unicode
+from serve_app.cli.options import ApiKey, ServerUrl
 from serve_app.core import HeadraceError
+from serve_app.core.texts import is_unicode
 
 if TYPE_CHECKING:
     import httpx

@@ -36,13 +36,11 @@ def connected(url: str, when_broken: str) -> Iterator[None]:
         ) from error
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise typer.BadParameter(f"{url!r} is no address of a server; write http://HOST:PORT.") from error
-    except ImportError as error:  # httpx, of a SOCKS proxy
+    except (ImportError, ValueError) as error:  # httpx, of SOCKS, or of a kind that it does not know
+        if isinstance(error, ValueError) and "proxy" not in str(error).lower():
+            raise
         raise HeadraceError(
             f"A proxy of the environment cannot be used ({error}); unset ALL_PROXY and its like, or name an HTTP proxy."
         ) from error
-    except ValueError as error:  # the same, of a kind that it does not know; other values are looked at before
-        if "proxy" not in str(error).lower():
-            raise
-        raise HeadraceError(f"A proxy of the environment cannot be used ({error}); unset ALL_PROXY.") from error
     except httpx.HTTPError as error:
         raise HeadraceError(f"The connection to {url} broke{when_broken}") from error

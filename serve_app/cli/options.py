@@ -50,8 +50,3 @@ def check_output(out: Path, option: str, *inputs: Path, replaces: bool = True) -
         raise typer.BadParameter(f"{out.resolve().parent} is not there; make it first", param_hint=option)
     if not replaces and out.exists():
         raise typer.BadParameter(f"{out} is there already; move it away, or name another file", param_hint=option)
-
-
-def is_unicode(text: str) -> bool:
-    """Whether no stray byte of the command line is left in `text`, where Python keeps it as a lone surrogate."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)

@@ -15,9 +15,10 @@ import typer
 
 from serve_app.cli.admin_client import AdminClient, Refused
 from serve_app.cli.connection import DEFAULT_URL
-from serve_app.cli.options import AdminKey, ApiKey, Json, ServerUrl, is_unicode, parse_pairs
+from serve_app.cli.options import AdminKey, ApiKey, Json, ServerUrl, parse_pairs
 from serve_app.cli.rag_files import batches, named_files
 from serve_app.cli.terminal import bar, console
+from serve_app.core.texts import is_unicode
 
 app = typer.Typer(help="Documents: take in, search, list, delete; on a running server.", no_args_is_help=True)
 

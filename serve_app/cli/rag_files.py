@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from serve_app.cli.options import is_unicode
+from serve_app.core.texts import is_unicode
 
 READ = (".txt", ".md", ".markdown", ".rst", ".html", ".htm", ".pdf")
 """What is taken of a folder; a file that is named itself is sent whatever it is called."""

@@ -155,6 +155,11 @@ class CascadePolicy(Stored):
         """Those of all adapter versions of a route."""
         return tuple(found for found in self.routes if found.route == route)
 
+    def held(self, alpha: float | None) -> tuple[tuple[RoutePolicy, float], ...]:
+        """Those that accept something and have a target, with it: `alpha` where it is set, else their own."""
+        targets = ((found, alpha or found.alpha) for found in self.routes if found.threshold is not None)
+        return tuple((found, target) for found, target in targets if target is not None)
+
     def changed(self, route: str | None, change: Callable[[RoutePolicy], RoutePolicy]) -> CascadePolicy:
         """A copy in which `change` was applied to every version of one route."""
         routes = tuple(change(found) if found.route == route else found for found in self.routes)

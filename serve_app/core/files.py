@@ -17,7 +17,7 @@ def write_whole(path: Path, content: str | bytes, *, private: bool = False) -> N
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return
-    target = path.resolve()  # a link stays one
+    target = path if private else path.resolve()  # a link stays one, but nothing private goes where it leads
     part = target.with_name(f".{target.name}-{uuid.uuid4().hex[:8]}")
     try:
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
@@ -25,6 +25,8 @@ def write_whole(path: Path, content: str | bytes, *, private: bool = False) -> N
             if target.exists() and not private:
                 os.fchmod(fd, stat.S_IMODE(target.stat().st_mode))
             file.write(data)
+            file.flush()
+            os.fsync(fd)
         part.replace(target)
     except BaseException:
         part.unlink(missing_ok=True)

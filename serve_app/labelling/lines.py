@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from serve_app.core import DataError
+from serve_app.core.texts import is_unicode
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +48,6 @@ def parse_object(line: Line, path: Path) -> dict[str, Any]:
         raise DataError(f"{where}: not valid JSON ({detail}); write one object a line.") from error
     if not isinstance(found, dict):
         raise DataError(f"{where}: the line is no JSON object; write one object a line.")
-    if b"\\u" in line.data and not _is_text(found):
+    if b"\\u" in line.data and not is_unicode(json.dumps(found, ensure_ascii=False)):
         raise DataError(f"{where}: it holds half of a surrogate pair (\\ud800 to \\udfff); write whole characters.")
     return found
-
-
-def _is_text(found: dict[str, Any]) -> bool:
-    """Whether all of it can be written as UTF-8: an emoji that was cut in two cannot."""
-    try:
-        json.dumps(found, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -157,10 +157,8 @@ def _watch(settings: CascadeSettings, policy: CascadePolicy | None) -> Watch:
     """
     alphas: dict[str | None, float] = {}
     references = {}
-    routes = policy.routes if policy else ()
-    for one in sorted(routes, key=lambda route: route.num_labels):
-        alpha = settings.watch.alpha or one.alpha
-        if one.threshold is not None and alpha is not None:
-            alphas[one.route] = max(alpha, alphas.get(one.route, 0.0))
-            references[one.route] = one.references
+    held = policy.held(settings.watch.alpha) if policy else ()
+    for one, alpha in sorted(held, key=lambda pair: pair[0].num_labels):
+        alphas[one.route] = max(alpha, alphas.get(one.route, 0.0))
+        references[one.route] = one.references
     return Watch(settings.watch, alphas, references)

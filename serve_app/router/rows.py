@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from serve_app.core import DataError
+from serve_app.core.texts import is_unicode
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def _string(found: dict[str, Any], field: str, where: str) -> str:
     value = found[field]
     if not isinstance(value, str) or not value.strip():
         raise DataError(f'{where}: "{field}" must be a string that is not empty, found {json.dumps(value)[:60]}.')
-    if any("\ud800" <= char <= "\udfff" for char in value):
+    if not is_unicode(value):
         raise DataError(
             f'{where}: "{field}" holds half of a surrogate pair (\\ud800 to \\udfff); write whole characters.'
         )

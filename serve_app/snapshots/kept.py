@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Generic, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from serve_app.core import DataError
+from serve_app.core.files import write_whole
 
 T = TypeVar("T")
 
@@ -64,13 +64,4 @@ class KeptCopy(Generic[T]):
     def save(self, snapshot: T) -> None:
         """Put a copy of what the ledger told just now in the place of the last one. Raises OSError."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        fd, part = tempfile.mkstemp(prefix=f".{self._path.name}-", dir=self._path.parent)  # mode 0600
-        try:
-            with os.fdopen(fd, "wb") as file:
-                file.write(self._file.dump_json(Kept(self._clock(), snapshot)))
-                file.flush()
-                os.fsync(fd)
-            Path(part).replace(self._path)
-        except BaseException:
-            Path(part).unlink(missing_ok=True)
-            raise
+        write_whole(self._path, self._file.dump_json(Kept(self._clock(), snapshot)), private=True)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from serve_app.checklist.checks import CHECKS
-from serve_app.checklist.facts import Facts
+from serve_app.checklist.facts import Facts, Server
 from serve_app.checklist.item import Finding, worst
 from serve_app.confidence.policy import CascadePolicy, read
 from serve_app.core import DataError
@@ -36,7 +36,7 @@ async def guarantee(facts: Facts) -> Finding:
     if unbound:
         return Finding.warn(
             f"{', '.join(unbound)} accept by a budget: nothing says how many answers are wrong.",
-            "Fit with `--target risk=0.05` where a quality has to be kept (docs/routing.md).",
+            "Fit with --alpha and without --budget-usd where a quality has to be kept (docs/routing.md).",
         )
     bounds = ", ".join(f"{route.name} at most {route.risk_bound:.0%} wrong" for route in accepting)
     return Finding.good(f"{len(accepting)} of {len(policy.routes)} routes accept: {bounds}.")
@@ -93,9 +93,8 @@ async def audit(facts: Facts) -> Finding:
     if facts.server is None:
         watched, findings = _watched(facts), []
     else:
-        routes = (await facts.server.get("/v1/status"))["routes"]
-        watched = [str(route["route"]) for route in routes if route["audit"] is not None]
-        findings = [_audited(route) for route in routes if route["audit"] is not None]
+        routes = await _held(facts.server)
+        watched, findings = [str(route["route"]) for route in routes], [_audited(route) for route in routes]
     if not watched:
         return Finding.fail(
             "Nothing is audited: no route has both a fitted threshold and a target to be held to.",
@@ -126,8 +125,12 @@ async def drift(facts: Facts) -> Finding:
     if facts.server is None:
         return Finding.not_applicable("No server was asked; give --url.")
     most = facts.settings.cascade.watch.psi_alert
-    routes = [route for route in (await facts.server.get("/v1/status"))["routes"] if route["audit"] is not None]
-    known = [(route, signal) for route in routes for signal in route["audit"]["drift"] if signal["psi"] is not None]
+    known = [
+        (route, signal)
+        for route in await _held(facts.server)
+        for signal in route["audit"]["drift"]
+        if signal["psi"] is not None
+    ]
     if not known:
         return Finding.not_applicable("No route with a target has had enough queries to compare.")
     drifting = [
@@ -144,10 +147,14 @@ async def drift(facts: Facts) -> Finding:
 
 def _watched(facts: Facts) -> list[str]:
     """Routes that a gateway would audit: they accept something, and have a target."""
-    policy, alpha = _policy(facts), facts.settings.cascade.watch.alpha
-    routes = policy.routes if policy else ()
-    held = [route for route in routes if route.threshold is not None and (alpha or route.alpha) is not None]
-    return list(dict.fromkeys(str(route.name) for route in held))
+    policy = _policy(facts)
+    held = policy.held(facts.settings.cascade.watch.alpha) if policy else ()
+    return list(dict.fromkeys(route.name for route, _ in held))
+
+
+async def _held(server: Server) -> list[dict[str, Any]]:
+    """Routes of a running server that have a target to be held to."""
+    return [route for route in (await server.get("/v1/status"))["routes"] if route["audit"] is not None]
 
 
 def _policy(facts: Facts) -> CascadePolicy | None:

@@ -59,6 +59,8 @@ def test_a_link_stays_one_and_a_device_is_written_to(tmp_path: Path) -> None:
     write_whole(tmp_path / "link", "after")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real").read_text() == "after"
+    write_whole(tmp_path / "link", "private", private=True)
+    assert ((tmp_path / "link").is_symlink(), (tmp_path / "real").read_text()) == (False, "after")
     write_whole(Path(os.devnull), "nothing")
     assert Path(os.devnull).is_char_device()
     with pytest.raises(IsADirectoryError):
